@@ -1,0 +1,49 @@
+//! System calls that no library in use offers, and the only `unsafe` code of the program.
+//!
+//! ```text
+//!   listener                     daemon, zones, upstream
+//!      │  queries, replies          │ which addresses, when they change
+//!      ▼                            ▼
+//!   mmsg ── recvmmsg, sendmmsg   socket ── bind, socket options, host addresses
+//!      │                         netlink ─ "an address or a link has changed"
+//!   pktinfo ─ bytes of the       sched ─── nice value of one thread
+//!             two ends (safe)
+//! ```
+//!
+//! Linux only. Nothing here knows what DNS is, and nothing here waits, with one exception:
+//! [`Outbound::send`] may wait a few milliseconds for room in a full send buffer.
+//!
+//! # Invariants
+//!
+//! Every `SAFETY` comment in this room names those it relies on.
+//!
+//! - **ALIVE**: a pointer given to the kernel points into memory that the same function borrows
+//!   or owns until the call has returned. It is made for that one call; none is stored in a
+//!   struct, so moving or sending our values between threads cannot leave one dangling. The
+//!   kernel keeps no pointer after the call.
+//! - **OWN-LENGTH**: the length beside a pointer is the size of exactly the object that the
+//!   pointer was taken from, or of its filled front part.
+//! - **EXCLUSIVE**: memory that the kernel writes to was reached through `&mut`, and nobody reads
+//!   it before the call has returned.
+//! - **PLAIN**: the C structs used here are integers and pointers only, so all-zero bytes are a
+//!   valid value, and whatever the kernel writes into them is valid too.
+//! - **OPEN**: the descriptor comes from a borrowed or owned socket, so it stays open, and is not
+//!   another file's, for as long as the call lasts.
+//!
+//! One more is kept by safe code: lengths that the kernel reports are cut to the size of the
+//! buffer before they are used as an index.
+
+#[allow(unsafe_code)]
+mod mmsg;
+#[allow(unsafe_code)]
+mod netlink;
+mod pktinfo;
+#[allow(unsafe_code)]
+mod sched;
+#[allow(unsafe_code)]
+pub mod socket;
+
+pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPLY_MAX, send_one};
+pub use netlink::AddressWatch;
+pub use pktinfo::Local;
+pub use sched::lower_priority;

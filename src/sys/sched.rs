@@ -1,0 +1,38 @@
+//! CPU priority of one thread, so that bulk work gives way to answering queries.
+
+/// How far [`lower_priority`] raises the nice value.
+const STEP: libc::c_int = 10;
+
+/// The highest nice value that Linux has.
+const NICEST: libc::c_int = 19;
+
+/// Lowers the CPU priority of the calling thread by ten nice steps, down to nice 19 at most.
+///
+/// Linux keeps a nice value for each thread, so the threads that answer queries are not touched;
+/// a thread started by this one inherits the lowered value. It cannot be undone without
+/// privileges. Returns whether it worked; the only harm of `false` is less even latency.
+pub fn lower_priority() -> bool {
+    let nice = current().saturating_add(STEP).min(NICEST);
+    // SAFETY: no pointer is passed. A thread id of 0 means the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) == 0 }
+}
+
+/// Nice value of the calling thread, from -20 to 19.
+fn current() -> libc::c_int {
+    // -1 is a value as well as the error mark, but asking about oneself cannot fail.
+    // SAFETY: no pointer is passed. A thread id of 0 means the calling thread.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS as _, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_calling_thread_gets_nicer() {
+        let before = current();
+        let lowered = std::thread::spawn(|| (lower_priority(), current())).join().unwrap();
+        assert_eq!(lowered, (true, (before + STEP).min(NICEST)));
+        assert_eq!(current(), before);
+    }
+}
