@@ -21,6 +21,7 @@ pub mod query;
 pub mod question;
 pub mod record;
 pub mod rtype;
+pub mod suffix;
 pub mod text;
 
 /// Octets of a message header (RFC 1035 section 4.1.1).

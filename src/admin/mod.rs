@@ -1,0 +1,205 @@
+//! Doors for the operator: a control socket for commands, HTTP for metrics and health.
+//!
+//! ```text
+//!   culvert status|reload|cache|log|probe ──► control (unix socket, one JSON line each way)
+//!   Prometheus, load balancers ─────────────► http    (/metrics, /healthz, /status; read-only)
+//!                                   both ask the Operator, whom the assembly supplies
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+use crate::listener::PortStatus;
+use crate::upstream::{ProbeReport, UpstreamStatus};
+use crate::zones::ZoneStatus;
+
+pub mod control;
+mod exposition;
+pub mod http;
+pub mod render;
+
+/// A future of the operator's answers.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the doors can ask of the running relay.
+pub trait Operator: Send + Sync + 'static {
+    /// State of everything.
+    fn status(&self) -> Status;
+    /// Reads the configuration and the zones again. The text says what happened, or why nothing
+    /// did.
+    fn reload(&self) -> Answering<'_, Result<String, String>>;
+    /// Switches the query log.
+    fn log_queries(&self, on: bool);
+    /// Forgets cached answers; gives their number.
+    fn flush(&self, name: &crate::dns::name::Name, subtree: bool) -> usize;
+    /// Cached answers of a name.
+    fn show(&self, name: &crate::dns::name::Name) -> Vec<CachedAnswer>;
+    /// Asks every backend once.
+    fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>>;
+}
+
+/// One command on the control socket.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// State of everything.
+    Status,
+    /// Read configuration and zones again.
+    Reload,
+    /// Switch the query log.
+    LogQueries {
+        /// On or off.
+        on: bool,
+    },
+    /// Forget cached answers.
+    CacheFlush {
+        /// Name in text form.
+        name: String,
+        /// All names below it too.
+        subtree: bool,
+    },
+    /// Show cached answers.
+    CacheShow {
+        /// Name in text form.
+        name: String,
+    },
+    /// Ask every backend once.
+    Probe,
+}
+
+/// State of the relay.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Name of this relay.
+    pub name: String,
+    /// Version of the program.
+    pub version: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Generation of policy in force.
+    pub generation: u64,
+    /// `enforce` or `monitor`.
+    pub policy_mode: &'static str,
+    /// Why the last reload changed nothing, if it did not.
+    pub reload_error: Option<String>,
+    /// Addresses listened on.
+    pub listeners: Vec<PortStatus>,
+    /// TCP connections open.
+    pub tcp_connections: usize,
+    /// Upstreams and their backends.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// Policy zones.
+    pub zones: Vec<ZoneStatus>,
+    /// The cache.
+    pub cache: CacheStatus,
+    /// What became of the queries.
+    pub queries: Vec<(&'static str, u64)>,
+    /// The hit log.
+    pub log: LogStatus,
+    /// Memory of the policy matcher in octets.
+    pub policy_bytes: usize,
+}
+
+/// State of the cache.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheStatus {
+    /// Answers kept.
+    pub entries: usize,
+    /// Octets in use.
+    pub bytes: u64,
+    /// Octets at most.
+    pub size: u64,
+    /// Answers given from it.
+    pub hits: u64,
+    /// Look-ups it could not serve.
+    pub misses: u64,
+}
+
+/// State of the hit log.
+#[derive(Clone, Debug, Serialize)]
+pub struct LogStatus {
+    /// Records written.
+    pub written: u64,
+    /// Records lost.
+    pub dropped: u64,
+    /// All queries are logged.
+    pub queries: bool,
+}
+
+/// One cached answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct CachedAnswer {
+    /// Name of the upstream it came from.
+    pub upstream: String,
+    /// Type asked for.
+    pub qtype: String,
+    /// DO was set.
+    pub dnssec_ok: bool,
+    /// CD was set.
+    pub checking_disabled: bool,
+    /// Response code.
+    pub rcode: String,
+    /// Seconds left to live; 0: stale.
+    pub ttl_left: u32,
+    /// The records.
+    pub records: Vec<String>,
+}
+
+/// What one upstream's backends said to a probe.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpstreamProbe {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// One report a backend.
+    pub backends: Vec<ProbeReport>,
+}
+
+impl Status {
+    /// A counter by its name.
+    pub fn count(&self, name: &str) -> u64 {
+        self.queries.iter().find(|(n, _)| *n == name).map_or(0, |(_, n)| *n)
+    }
+
+    /// What keeps the relay from serving, in words; `None` if nothing does.
+    pub fn trouble(&self) -> Option<String> {
+        if !self.listeners.iter().any(|port| port.udp == "listening") {
+            return Some("no address is listened on".to_owned());
+        }
+        let default = self.upstreams.first()?;
+        (default.state == "down").then(|| format!("no backend of upstream {} is up", default.name))
+    }
+}
+
+
+/// What a check tells of a zone.
+#[derive(Clone, Debug, Serialize)]
+pub struct ZoneSummary {
+    /// Zone name.
+    pub zone: String,
+    /// Serial of its SOA.
+    pub serial: u32,
+    /// Rules it holds.
+    pub rules: usize,
+    /// Records that are no usable rules.
+    pub skipped: u64,
+    /// The first of them, in words.
+    pub skipped_first: Vec<String>,
+    /// Rules that an earlier one makes void.
+    pub duplicates: u64,
+}
+
+impl ZoneSummary {
+    /// The part of a zone's state that does not depend on time.
+    pub fn of(zone: &ZoneStatus) -> ZoneSummary {
+        ZoneSummary {
+            zone: zone.zone.clone(),
+            serial: zone.serial,
+            rules: zone.rules,
+            skipped: zone.skipped,
+            skipped_first: zone.skipped_first.clone(),
+            duplicates: zone.duplicates,
+        }
+    }
+}

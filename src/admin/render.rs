@@ -1,0 +1,306 @@
+//! Replies of the control socket in words, for terminals of 80 columns.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// `culvert status`.
+pub fn status(v: &Value) -> String {
+    let mut out = String::new();
+    // writing to a String cannot fail, here and below
+    let _ = writeln!(
+        out,
+        "{} (culvert {}), up {}, policy generation {}{}",
+        text(&v["name"]),
+        text(&v["version"]),
+        duration(number(&v["uptime_s"])),
+        number(&v["generation"]),
+        if v["policy_mode"] == "monitor" { ", MONITOR ONLY: nothing is blocked" } else { "" },
+    );
+    if let Some(error) = v["reload_error"].as_str() {
+        let _ = writeln!(out, "\nTHE LAST RELOAD CHANGED NOTHING:\n{error}");
+    }
+    out.push_str("\nListeners\n");
+    for port in list(&v["listeners"]) {
+        let (udp, tcp) = (text(&port["udp"]), text(&port["tcp"]));
+        let state = if udp == tcp { udp } else { format!("udp {udp}, tcp {tcp}") };
+        let _ = writeln!(out, "  {:<28} {state}", text(&port["address"]));
+    }
+    upstreams(&mut out, v);
+    zones(&mut out, v);
+    let cache = &v["cache"];
+    let _ = writeln!(
+        out,
+        "\nCache\n  {} answers, {} of {}; {} hits, {} misses",
+        number(&cache["entries"]),
+        size(number(&cache["bytes"])),
+        size(number(&cache["size"])),
+        number(&cache["hits"]),
+        number(&cache["misses"]),
+    );
+    queries(&mut out, &v["queries"]);
+    let log = &v["log"];
+    let _ = writeln!(
+        out,
+        "\nHit log\n  {} written, {} lost; query log {}",
+        number(&log["written"]),
+        number(&log["dropped"]),
+        if log["queries"] == true { "on" } else { "off" },
+    );
+    out
+}
+
+fn upstreams(out: &mut String, v: &Value) {
+    for upstream in list(&v["upstreams"]) {
+        let path = match upstream["path"].as_u64() {
+            Some(n) if n > 1 => format!(", using path {n}"),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "\nUpstream {} ({}): {}, {} in flight{path}",
+            text(&upstream["name"]),
+            text(&upstream["kind"]),
+            text(&upstream["state"]),
+            number(&upstream["in_flight"]),
+        );
+        for backend in list(&upstream["backends"]) {
+            let latency = match backend["latency_ms"].as_f64() {
+                Some(ms) => format!("{ms:.1} ms"),
+                None => "-".to_owned(),
+            };
+            let _ = writeln!(
+                out,
+                "  {:<24} {:<8} {:>10} {:>9} sent {:>6} failed{}",
+                text(&backend["address"]),
+                text(&backend["state"]),
+                latency,
+                number(&backend["sent"]),
+                number(&backend["failed"]),
+                if backend["standby"] == true { " standby" } else { "" },
+            );
+            if let Some(error) = backend["last_error"].as_str() {
+                let ago = duration(number(&backend["last_error_ago_s"]));
+                let _ = writeln!(out, "    last error {ago} ago: {error}");
+            }
+        }
+    }
+}
+
+fn zones(out: &mut String, v: &Value) {
+    out.push_str("\nPolicy zones, in their order\n");
+    if list(&v["zones"]).is_empty() {
+        out.push_str("  none\n");
+    }
+    for zone in list(&v["zones"]) {
+        let _ = writeln!(
+            out,
+            "  {:<28} {:<8} serial {:<11} {:>9} rules, {} old",
+            text(&zone["zone"]),
+            text(&zone["mode"]),
+            number(&zone["serial"]),
+            number(&zone["rules"]),
+            duration(number(&zone["age_s"])),
+        );
+        if let Some(error) = zone["error"].as_str() {
+            let _ = writeln!(out, "    A NEWER VERSION IS NOT IN FORCE: {error}");
+        }
+        let others = number(&zone["not_enforced"]);
+        if others > 0 {
+            let _ = writeln!(out, "    {others} rules have triggers not enforced by this version");
+        }
+        skipped(out, zone);
+    }
+}
+
+fn skipped(out: &mut String, zone: &Value) {
+    let (skipped, duplicates) = (number(&zone["skipped"]), number(&zone["duplicates"]));
+    if skipped > 0 {
+        let _ = writeln!(out, "    {skipped} records are no usable rules:");
+        for line in list(&zone["skipped_first"]) {
+            let _ = writeln!(out, "      {}", text(line));
+        }
+    }
+    if duplicates > 0 {
+        let _ = writeln!(out, "    {duplicates} rules stand there twice; the first counts");
+    }
+}
+
+fn queries(out: &mut String, q: &Value) {
+    let n = |name: &str| number(&q[name]);
+    let _ = writeln!(
+        out,
+        "\nQueries\n  {} received = {} answered + {} dropped by policy + {} refused\n  \
+         + {} malformed + {} in flight",
+        n("received"),
+        n("answered"),
+        n("dropped_by_policy"),
+        n("refused"),
+        n("malformed"),
+        n("in_flight"),
+    );
+    let _ = writeln!(
+        out,
+        "  of these: {} from the cache, {} local, {} blocked, {} stale, {} SERVFAIL",
+        n("cache_hits"),
+        n("local"),
+        n("blocked"),
+        n("stale"),
+        n("servfail"),
+    );
+}
+
+/// `culvert probe`.
+pub fn probe(v: &Value) -> String {
+    let mut out = String::new();
+    for upstream in list(v) {
+        let _ = writeln!(out, "Upstream {}", text(&upstream["upstream"]));
+        for backend in list(&upstream["backends"]) {
+            probed(&mut out, backend);
+        }
+    }
+    out
+}
+
+fn probed(out: &mut String, backend: &Value) {
+    let state = if backend["error"].is_null() { "ok" } else { "FAILED" };
+    let total = backend["total_ms"].as_f64().unwrap_or(0.0);
+    let _ = writeln!(out, "  {}: {state}, {total:.1} ms", text(&backend["address"]));
+    if let Some(error) = backend["error"].as_str() {
+        let _ = writeln!(out, "    error         {error}");
+    }
+    for (label, key) in [
+        ("TCP, ms", "tcp_ms"),
+        ("TLS, ms", "tls_ms"),
+        ("certificate", "certificate"),
+        ("TLS version", "tls_version"),
+        ("ALPN", "alpn"),
+        ("HTTP version", "http_version"),
+        ("HTTP status", "status"),
+        ("meaning", "status_meaning"),
+        ("content type", "content_type"),
+        ("octets", "body_size"),
+        ("DNS code", "rcode"),
+        ("TTL, s", "ttl"),
+        ("max-age, s", "max_age"),
+        ("age, s", "age"),
+        ("address", "first_address"),
+    ] {
+        if !backend[key].is_null() {
+            let _ = writeln!(out, "    {label:<13} {}", text(&backend[key]));
+        }
+    }
+}
+
+/// `culvert cache show`.
+pub fn cached(name: &str, v: &Value) -> String {
+    let mut out = String::new();
+    if list(v).is_empty() {
+        let _ = writeln!(out, "nothing is cached for {name}");
+    }
+    for answer in list(v) {
+        let flag = |key: &str, word: &'static str| if answer[key] == true { word } else { "" };
+        let life = match number(&answer["ttl_left"]) {
+            0 => "stale".to_owned(),
+            left => format!("{left} s left"),
+        };
+        let _ = writeln!(
+            out,
+            "{name} {}{}{} from {}: {}, {life}",
+            text(&answer["qtype"]),
+            flag("dnssec_ok", " +DO"),
+            flag("checking_disabled", " +CD"),
+            text(&answer["upstream"]),
+            text(&answer["rcode"]),
+        );
+        for record in list(&answer["records"]) {
+            let _ = writeln!(out, "  {}", text(record));
+        }
+    }
+    out
+}
+
+/// `culvert check`, when nothing is wrong.
+pub fn checked(v: &Value) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{}: good, {} upstreams, {} policy zones",
+        text(&v["file"]),
+        number(&v["upstreams"]),
+        list(&v["zones"]).len(),
+    );
+    for zone in list(&v["zones"]) {
+        let _ = writeln!(
+            out,
+            "  {:<28} serial {:<11} {:>9} rules",
+            text(&zone["zone"]),
+            number(&zone["serial"]),
+            number(&zone["rules"]),
+        );
+        skipped(&mut out, zone);
+    }
+    out
+}
+
+fn list(v: &Value) -> &[Value] {
+    v.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(v: &Value) -> u64 {
+    v.as_u64().unwrap_or(0)
+}
+
+fn text(v: &Value) -> String {
+    match v {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `5 s`, `3 min`, `2 h`, `4 d`: the largest unit that fits.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn size(octets: u64) -> String {
+    match octets {
+        0..10_240 => format!("{octets} B"),
+        10_240..10_485_760 => format!("{} KiB", octets >> 10),
+        _ => format!("{} MiB", octets >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let status = json!({
+            "name": "relay-1", "version": "0.1.0", "uptime_s": 90_000, "generation": 12,
+            "policy_mode": "enforce",
+            "listeners": [{"address": "[2001:db8:1111:2222::53]:53", "udp": "listening",
+                           "tcp": "listening"}],
+            "upstreams": [{"name": "service", "kind": "doh", "state": "up", "in_flight": 3,
+                "backends": [{"address": "207.167.127.80:443", "state": "up", "standby": true,
+                              "latency_ms": 12.34, "sent": 123_456_789, "failed": 1234}]}],
+            "zones": [{"zone": "feed.vendor.example", "mode": "monitor", "serial": 2_026_112_101,
+                       "rules": 1_000_000, "age_s": 7_300, "skipped": 0, "duplicates": 0}],
+            "cache": {"entries": 100_000, "bytes": 67_108_864, "size": 67_108_864,
+                      "hits": 1_000_000, "misses": 100_000},
+            "queries": {"received": 1_234_567, "answered": 1_234_000},
+            "log": {"written": 5, "dropped": 0, "queries": false},
+        });
+        let text = super::status(&status);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(text.contains("2 h old") && text.contains("207.167.127.80:443"));
+    }
+}

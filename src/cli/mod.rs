@@ -1,0 +1,252 @@
+//! The command line: one command does one job; no decisions of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::admin::control;
+use crate::admin::{Request, render};
+use crate::config;
+use crate::daemon::{self, Options, Trouble, journal};
+use crate::demo;
+
+/// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
+/// Where the package installs the configuration.
+const CONFIG: &str = "/etc/culvert/culvert.toml";
+
+#[derive(Parser)]
+#[command(
+    name = "culvert",
+    version,
+    about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
+    max_term_width = 80
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve in the foreground until SIGTERM
+    Run {
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Read configuration and zones as a start would, change nothing
+    Check {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show listeners, backends, zones, cache and counters of the running relay
+    Status {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Make the running relay read its configuration and zones again
+    Reload {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Ask each backend once and tell what it says
+    Probe {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Look into the cache, or forget names
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Switch logs of the running relay
+    #[command(subcommand)]
+    Log(Log),
+    /// Try it out: two backends, a relay and a sample policy on loopback
+    Demo {
+        /// Ask the sample queries, compare, and exit
+        #[arg(long)]
+        check: bool,
+        /// Address and port of the relay
+        #[arg(long, default_value = "127.0.0.1:5300")]
+        listen: std::net::SocketAddr,
+    },
+    /// Print the configuration file with all keys and their defaults
+    Template,
+}
+
+#[derive(Subcommand)]
+enum Cache {
+    /// Show what is cached for a name
+    Show {
+        /// The name
+        name: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Forget what is cached for a name
+    Flush {
+        /// The name
+        name: String,
+        /// All names below it too
+        #[arg(long)]
+        subtree: bool,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Subcommand)]
+enum Log {
+    /// Log every query, or stop
+    Queries {
+        /// On or off
+        switch: Switch,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(clap::Args)]
+struct Config {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Form {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which running relay is meant.
+#[derive(clap::Args)]
+struct At {
+    #[command(flatten)]
+    config: Config,
+    /// Control socket, if not the configuration's
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// Runs a command; the exit code says whether it did its job.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { config } => run(config.config),
+        Command::Check { config, form } => check(&config.config, form.json),
+        Command::Status { at } => ask(&at, Request::Status, render::status),
+        Command::Reload { at } => ask(&at, Request::Reload, said),
+        Command::Probe { at } => ask(&at, Request::Probe, render::probe),
+        Command::Cache(Cache::Show { name, at }) => {
+            let request = Request::CacheShow { name: name.clone() };
+            ask(&at, request, |v| render::cached(&name, v))
+        }
+        Command::Cache(Cache::Flush { name, subtree, at }) => {
+            let flushed = |v: &Value| format!("{} answers forgotten\n", v["flushed"]);
+            ask(&at, Request::CacheFlush { name, subtree }, flushed)
+        }
+        Command::Log(Log::Queries { switch, at }) => {
+            let on = matches!(switch, Switch::On);
+            ask(&at, Request::LogQueries { on }, said)
+        }
+        Command::Demo { check, listen } => demo::main(listen, check),
+        Command::Template => {
+            print(&config::template());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run(config: PathBuf) -> ExitCode {
+    journal::begin();
+    let (_never, stop) = tokio::sync::watch::channel(false);
+    match daemon::run(Options { config, hits: None }, stop) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            tracing::error!("{trouble}");
+            exit_code(&trouble)
+        }
+    }
+}
+
+fn check(config: &Path, as_json: bool) -> ExitCode {
+    match daemon::check(config) {
+        Ok(checked) => {
+            let checked = json!(checked);
+            print(&if as_json { format!("{checked}\n") } else { render::checked(&checked) });
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            if as_json {
+                let faults = match &trouble {
+                    Trouble::Config(faults) => json!(faults),
+                    Trouble::Loops(faults) => json!(faults),
+                    other => json!([{ "message": other.to_string() }]),
+                };
+                print(&format!("{}\n", json!({ "faults": faults })));
+            } else {
+                eprintln!("{trouble}");
+            }
+            exit_code(&trouble)
+        }
+    }
+}
+
+fn exit_code(trouble: &Trouble) -> ExitCode {
+    match trouble {
+        Trouble::System(_) => ExitCode::FAILURE,
+        _ => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
+/// Sends a request to the running relay and prints the reply.
+fn ask(at: &At, request: Request, words: impl FnOnce(&Value) -> String) -> ExitCode {
+    let reply = control_path(at).and_then(|path| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| format!("no runtime can be made: {e}"))?;
+        runtime.block_on(control::ask(&path, &request))
+    });
+    let reply = reply.unwrap_or_else(|text| json!({ "error": text }));
+    let failed = reply.get("error").is_some();
+    if at.form.json {
+        print(&format!("{reply}\n"));
+    } else if failed {
+        eprintln!("{}", reply["error"].as_str().unwrap_or("the relay gave no reason"));
+    } else {
+        print(&words(&reply));
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The control socket that was named, or the one in the configuration.
+fn control_path(at: &At) -> Result<PathBuf, String> {
+    match &at.control {
+        Some(path) => Ok(path.clone()),
+        None => match config::load(&at.config.config) {
+            Ok(settings) => Ok(settings.server.control),
+            Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
+        },
+    }
+}
+
+fn said(reply: &Value) -> String {
+    format!("{}\n", reply["ok"].as_str().unwrap_or_default())
+}
+
+/// A reader that went away (`culvert status | head`) is no fault of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,146 @@
+//! The table as documents: the commented template and `docs/CONFIG.md`.
+
+use super::table::{Missing, SECTIONS, Section, Setting, Status, settings_of};
+
+/// Longest line of the template, in characters.
+const WIDTH: usize = 90;
+
+/// `etc/culvert.template.toml`: every section and key with its help and its default.
+///
+/// Keys stand behind a `#` without a space, prose behind a `#` with one: to give a key another
+/// value, take its `#` away, and that of the header above it.
+pub fn template() -> String {
+    let mut out = String::from(
+        "# Every setting of Culvert with its default. Copy what you need into culvert.toml:\n\
+         # take the \"#\" in front of a key away, and that in front of its [section].\n\
+         # `culvert check` tells whether the result is good. The manual is docs/CONFIG.md.\n",
+    );
+    for section in SECTIONS {
+        if !section.path.is_empty() {
+            out.push('\n');
+            prose(&mut out, &remark(section.help, section.status));
+            out.push_str(&format!("#{}\n", section.header()));
+        }
+        for setting in settings_of(section.path) {
+            out.push('\n');
+            prose(&mut out, &remark(setting.help, setting.status));
+            let (note, value) = match setting.missing {
+                Missing::Default(value) => {
+                    (format!("{}.", capital(&setting.kind.describe())), value)
+                }
+                Missing::Means(what, example) => {
+                    let kind = capital(&setting.kind.describe());
+                    (format!("{kind}. Without it: {what}."), example)
+                }
+                Missing::Fault(example) => {
+                    (format!("{}. Must be given.", capital(&setting.kind.describe())), example)
+                }
+            };
+            prose(&mut out, &note);
+            out.push_str(&format!("#{} = {value}\n", setting.key()));
+        }
+        if section.path == "local.hosts" {
+            out.push_str("#\"printer.corp.example\" = [\"10.0.0.9\"]\n");
+        }
+    }
+    out
+}
+
+/// `docs/CONFIG.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for section in SECTIONS {
+        out.push_str(&match section.path {
+            "" => "\n## At the top\n\n".to_owned(),
+            _ => format!("\n## `{}`\n\n{}\n\n", section.header(), section_text(section)),
+        });
+        let mut settings = settings_of(section.path).peekable();
+        if settings.peek().is_none() {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            continue;
+        }
+        out.push_str("| Key | Takes | Default | Meaning |\n|---|---|---|---|\n");
+        for setting in settings {
+            out.push_str(&row(setting));
+        }
+    }
+    out
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+Culvert reads one file, `/etc/culvert/culvert.toml`, in [TOML](https://toml.io). The smallest
+useful file is one `[[upstream]]`:
+
+```toml
+[[upstream]]
+url = \"https://doh.example/dns-query\"
+addresses = [\"192.0.2.1\", \"192.0.2.2\"]
+```
+
+- `culvert check` finds every fault of the file in one go, with line, column, key and the nearest
+  known key. It runs the code that the start and the reload run: what it accepts starts.
+- Unknown keys are faults.
+- Durations and sizes carry units: `\"200ms\"`, `\"30s\"`, `\"1h30m\"`, `\"1d\"`; `\"64 MiB\"`,
+  `\"10MB\"`.
+- Relative paths start at the folder of the configuration file.
+- Lists are lists even with one entry: `[\"192.0.2.1\"]`. No entry may occur twice.
+- The path of a URL is a secret. It is in no message, log or metric.
+- The file has at most 1 MiB, and a list at most 4096 entries.
+- An upstream must not be one of our own listeners. With \"interfaces:PORT\" or a wildcard address
+  this covers all loopback addresses, and at the start the addresses of the host.
+
+`etc/culvert.template.toml` has the same settings as a file to copy from. Both are made from the
+program's own table of settings.
+";
+
+fn section_text(section: &Section) -> String {
+    remark(section.help, section.status)
+}
+
+/// One line of a section's table.
+fn row(setting: &Setting) -> String {
+    let default = match (setting.status, setting.missing) {
+        (Status::NotYet(_), _) => "".to_owned(),
+        (_, Missing::Default(value)) => format!("`{value}`"),
+        (_, Missing::Means(what, _)) => what.to_owned(),
+        (_, Missing::Fault(_)) => "must be given".to_owned(),
+    };
+    let (key, kind, help) = (setting.key(), setting.kind.describe(), setting.help);
+    format!("| `{key}` | {kind} | {default} | {help} |\n")
+}
+
+/// The help, with a remark if this version does not have the thing.
+fn remark(help: &str, status: Status) -> String {
+    match status {
+        Status::NotYet(reason) if !reason.is_empty() => {
+            format!("{help} Not yet in this version: {reason}.")
+        }
+        Status::NotYet(_) | Status::Ready => help.to_owned(),
+    }
+}
+
+/// Adds a paragraph of comment lines.
+fn prose(out: &mut String, text: &str) {
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+/// The text with a capital letter in front.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}

@@ -1,0 +1,109 @@
+//! The template and the manual agree with the table, and the installed files load.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::table::{Kind, Missing, SECTIONS, SETTINGS, Status, settings_of};
+use crate::config::walk::default;
+use crate::config::{load, markdown, template};
+
+fn at_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Compares a document with what the table makes of it; `CULVERT_WRITE=1` writes it instead.
+fn compare(path: &str, made: &str) {
+    let path = at_root(path);
+    if std::env::var_os("CULVERT_WRITE").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let same = found == made;
+    assert!(same, "{} is out of date: test again with CULVERT_WRITE=1", path.display());
+}
+
+#[test]
+fn the_template_is_up_to_date() {
+    compare("etc/culvert.template.toml", &template());
+}
+
+#[test]
+fn the_manual_is_up_to_date() {
+    compare("docs/CONFIG.md", &markdown());
+}
+
+#[test]
+fn both_documents_have_every_key_and_default() {
+    let (template, markdown) = (template(), markdown());
+    assert!(template.lines().all(|line| line.starts_with('#') || line.is_empty()));
+    for section in SECTIONS.iter().filter(|section| !section.path.is_empty()) {
+        let of = |text: &str, header: &str, next: &str| {
+            let start = text.find(header).expect(header) + header.len();
+            let end = text[start..].find(next).map_or(text.len(), |end| start + end);
+            text[start..end].to_owned()
+        };
+        let in_template = of(&template, &format!("\n#{}\n", section.header()), "\n#[");
+        let in_markdown = of(&markdown, &format!("\n## `{}`\n", section.header()), "\n## ");
+        for setting in settings_of(section.path) {
+            let key = setting.key();
+            assert!(in_template.contains(&format!("\n#{key} = ")), "{}", setting.path);
+            assert!(in_markdown.contains(&format!("\n| `{key}` | ")), "{}", setting.path);
+            if let Missing::Default(value) = setting.missing {
+                assert!(in_template.contains(&format!("\n#{key} = {value}\n")), "{key}");
+                assert!(in_markdown.contains(&format!(" | `{value}` | ")), "{key}");
+            }
+            assert!(!setting.help.contains('|') && !setting.kind.describe().contains('|'));
+        }
+    }
+    assert!(template.contains("\n#version = 1\n") && markdown.contains("\n| `version` | "));
+}
+
+#[test]
+fn the_template_uncommented_has_known_keys_with_good_values() {
+    let mut text = String::new();
+    for line in template().lines() {
+        match line.strip_prefix('#') {
+            Some(line) if !line.is_empty() && !line.starts_with(' ') => text.push_str(line),
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    let faults = crate::config::parse(&text, &at_root("etc/culvert.toml")).unwrap_err();
+    let left: Vec<String> = faults
+        .as_slice()
+        .iter()
+        .filter(|fault| !fault.message.starts_with("not yet in this version"))
+        .map(|fault| format!("{} {}", fault.key, fault.message.split(';').next().unwrap()))
+        .collect();
+    // what cannot all be given at one time, and the file that is only an example
+    assert_eq!(
+        left,
+        [
+            "upstream[].servers an upstream has either `url` or `servers`",
+            "route[].upstream no [[upstream]] is named \"corp\"",
+        ]
+    );
+}
+
+#[test]
+fn the_table_is_sound() {
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        let path = setting.path;
+        assert!(SECTIONS.iter().any(|section| section.path == setting.section()), "{path}");
+        assert!(SETTINGS[..index].iter().all(|earlier| earlier.path != path), "{path} twice");
+        assert!(!setting.help.is_empty() && setting.help.ends_with('.'), "{path}");
+        if let Missing::Default(_) = setting.missing {
+            assert!(default(setting).is_some(), "{path} has a default that is not good");
+        }
+        let later = matches!(setting.status, Status::NotYet(_));
+        assert_eq!(later, matches!(setting.kind, Kind::Anything), "{path}");
+    }
+}
+
+#[test]
+fn the_installed_file_loads() {
+    let settings = load(&at_root("etc/culvert.toml")).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(settings.upstreams.len(), 1);
+    let zones: Vec<String> = settings.policies.iter().map(|p| p.zone.to_string()).collect();
+    assert_eq!(zones, ["allow.local", "block.local"]);
+    assert_eq!(settings.policies[1].file, at_root("etc/rpz/block.rpz"));
+}

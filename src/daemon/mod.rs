@@ -1,0 +1,438 @@
+//! Assembly: every room is built once, here, and tied to the others.
+//!
+//! ```text
+//!   config ─► assemble ─► cache, report, upstreams, zones ─► Snapshot ─► Road ─► Ports (workers)
+//!   this thread: control socket, status HTTP, probes, watch (files, addresses), signals, systemd
+//! ```
+//!
+//! What stays the same over a reload keeps its state: listening sockets, connections, health,
+//! rules, cached answers. A reload that finds a fault changes nothing.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::admin::{self, Operator};
+use crate::cache::Cache;
+use crate::config::{self, Settings};
+use crate::limits;
+use crate::listener::{self, Ports, TcpLimits, Worker};
+use crate::metrics::Counters;
+use crate::pipeline::{Keeper, Road, Snapshot};
+use crate::policy::set::PolicySet;
+use crate::report::{Destination, Writer};
+use crate::sys;
+use crate::upstream::Upstream;
+use crate::zones::Zones;
+
+mod assemble;
+pub mod journal;
+mod operator;
+mod systemd;
+mod watch_files;
+
+pub use assemble::Trouble;
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where hits go instead of where the configuration says.
+    pub hits: Option<Destination>,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Checked {
+    /// The configuration file.
+    pub file: String,
+    /// Upstreams it names.
+    pub upstreams: usize,
+    /// Policy zones, with their rules and skipped records.
+    pub zones: Vec<admin::ZoneSummary>,
+}
+
+/// Everything that start, reload and check build before anything takes effect.
+struct Plan {
+    settings: Settings,
+    zones: Zones,
+    policy: PolicySet,
+    upstreams: Vec<Arc<Upstream>>,
+}
+
+/// The running relay.
+pub struct Relay {
+    options: Options,
+    started: Instant,
+    server_name: String,
+    road: Arc<Road>,
+    writer: Mutex<Option<Writer>>,
+    ports: Mutex<Option<Ports>>,
+    tcp_limits: Arc<TcpLimits>,
+    tcp_settings: watch::Sender<listener::Settings>,
+    sink: Arc<Keeper>,
+    current: Mutex<Current>,
+    publishing: Mutex<()>,
+    /// One reload at a time.
+    reloading: AsyncMutex<()>,
+}
+
+/// What a reload replaces.
+struct Current {
+    settings: Settings,
+    zones: Zones,
+    upstreams: Vec<Arc<Upstream>>,
+    probers: Vec<(Arc<Upstream>, AbortHandle)>,
+    generation: u64,
+    reload_error: Option<String>,
+}
+
+/// Reads and builds everything, changes nothing: what `culvert check` accepts starts.
+pub fn check(config: &Path) -> Result<Checked, Trouble> {
+    let settings = config::load(config).map_err(Trouble::Config)?;
+    let sink = Arc::new(Keeper { cache: Arc::new(Cache::new(Default::default(), 1)) });
+    let plan = plan(settings, &Zones::default(), &[], 1, &sink)?;
+    Ok(Checked {
+        file: config.display().to_string(),
+        upstreams: plan.upstreams.len(),
+        zones: plan.zones.status(&plan.policy).iter().map(admin::ZoneSummary::of).collect(),
+    })
+}
+
+/// Runs the relay until a signal ends it, or until `stop` says so.
+pub fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Trouble::System(format!("no runtime can be made: {e}")))?;
+    runtime.block_on(run_here(options, stop))
+}
+
+async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    let settings = config::load(&options.config).map_err(Trouble::Config)?;
+    let control_path = settings.server.control.clone();
+    let control = admin::control::bind(&control_path).await.map_err(|e| {
+        Trouble::System(format!("control socket {}: {e}", control_path.display()))
+    })?;
+    let status = match settings.status.listen {
+        Some(address) => Some(bind_status(address)?),
+        None => None,
+    };
+    let relay = Relay::start(options, settings)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin::control::serve(control, Arc::new(Arc::clone(&relay)) as Arc<dyn Operator>));
+    if let Some(listener) = status {
+        let operator = Arc::new(Arc::clone(&relay)) as Arc<dyn Operator>;
+        tasks.spawn(async move {
+            if let Err(e) = admin::http::serve(listener, operator).await {
+                tracing::error!("status listener: {e}");
+            }
+        });
+    }
+    tasks.spawn(watch_files::run(Arc::clone(&relay)));
+    tasks.spawn(systemd::feed_watchdog(Arc::clone(&relay)));
+    tracing::info!("{} serves: {}", relay.server_name, relay.in_brief());
+    systemd::ready(&relay.in_brief());
+
+    systemd::signals(&relay, &mut stop).await;
+
+    systemd::stopping();
+    tracing::info!("stopping: queries in flight are answered first");
+    let drained = drain(&relay);
+    tokio::select! {
+        () = drained => {}
+        () = systemd::second_signal() => tracing::warn!("second signal: ending at once"),
+    }
+    tasks.shutdown().await;
+    relay.finish_log();
+    Ok(())
+}
+
+fn bind_status(address: SocketAddr) -> Result<std::net::TcpListener, Trouble> {
+    let options = sys::socket::BindOptions::default();
+    sys::socket::tcp(address, &options, limits::TCP_BACKLOG)
+        .map_err(|e| Trouble::System(format!("status.listen {address}: {e}")))
+}
+
+/// Stops the workers on a thread of its own, so that signals are still heard.
+async fn drain(relay: &Arc<Relay>) {
+    let ports = relay.ports.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(ports) = ports else { return };
+    let (done, waiting) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        ports.stop();
+        // nobody waits any more after a second signal
+        let _ = done.send(());
+    });
+    let _ = waiting.await;
+}
+
+/// Builds what settings ask for, keeping what `zones` and `previous` already have.
+fn plan(
+    settings: Settings,
+    zones: &Zones,
+    previous: &[Arc<Upstream>],
+    generation: u64,
+    sink: &Arc<Keeper>,
+) -> Result<Plan, Trouble> {
+    let addresses = sys::socket::host_addresses().unwrap_or_default();
+    let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+    let loops = settings.own_address_faults(&addresses);
+    if !loops.is_empty() {
+        return Err(Trouble::Loops(loops));
+    }
+    let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
+    let policy = zones.policy(generation, assemble::monitor_only(&settings));
+    let upstreams = assemble::upstreams(&settings, previous, sink)?;
+    Ok(Plan { settings, zones, policy, upstreams })
+}
+
+impl Relay {
+    /// Builds every room and begins to serve.
+    fn start(options: Options, settings: Settings) -> Result<Arc<Relay>, Trouble> {
+        let workers = assemble::workers(&settings);
+        let cache = Arc::new(Cache::new(assemble::cache(&settings), workers));
+        let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
+        let Plan { settings, zones, policy, upstreams } =
+            plan(settings, &Zones::default(), &[], 1, &sink)?;
+
+        let server_name = assemble::server_name(&settings);
+        let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
+        let snapshot = assemble::snapshot(&settings, Arc::new(policy), &upstreams);
+        let counters = Arc::new(Counters::new(workers));
+        let road = Arc::new(Road::new(snapshot, cache, counters, writer.reporter()));
+
+        let (tcp_settings, tcp_now) = watch::channel(assemble::tcp(&settings));
+        let tcp_limits = Arc::new(TcpLimits::default());
+        let mut threads = Vec::with_capacity(workers);
+        for worker in 0..workers {
+            let (road, limits) = (Arc::clone(&road), Arc::clone(&tcp_limits));
+            let started = Worker::start(worker, road, limits, tcp_now.clone());
+            threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
+        }
+        let mut ports = Ports::new(threads);
+        let wanted = assemble::addresses(&settings);
+        for change in ports.apply(&wanted) {
+            tracing::info!("{change}");
+        }
+        assemble::refuse_unbound(&settings, &ports.status())?;
+
+        let current = Current {
+            settings,
+            zones,
+            upstreams: Vec::new(),
+            probers: Vec::new(),
+            generation: 1,
+            reload_error: None,
+        };
+        let relay = Arc::new(Relay {
+            options,
+            started: Instant::now(),
+            server_name,
+            road,
+            writer: Mutex::new(Some(writer)),
+            ports: Mutex::new(Some(ports)),
+            tcp_limits,
+            tcp_settings,
+            sink,
+            current: Mutex::new(current),
+            publishing: Mutex::new(()),
+            reloading: AsyncMutex::new(()),
+        });
+        relay.adopt_upstreams(upstreams);
+        Ok(relay)
+    }
+
+    /// Reads configuration and zones again. On any fault everything stays as it is.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<String, String> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let relay = Arc::clone(self);
+        let planned = off_thread(move || relay.plan_reload()).await;
+        let outcome = match planned {
+            Ok(plan) => Ok(self.apply(plan)),
+            Err(trouble) => Err(trouble.to_string()),
+        };
+        match &outcome {
+            Ok(text) => tracing::info!("reload: {text}"),
+            Err(text) => tracing::error!("reload: nothing was changed:\n{text}"),
+        }
+        self.lock().reload_error = outcome.as_ref().err().cloned();
+        outcome
+    }
+
+    fn plan_reload(&self) -> Result<Plan, Trouble> {
+        let settings = config::load(&self.options.config).map_err(Trouble::Config)?;
+        let (zones, upstreams, generation) = {
+            let current = self.lock();
+            (current.zones.clone(), current.upstreams.clone(), current.generation + 1)
+        };
+        plan(settings, &zones, &upstreams, generation, &self.sink)
+    }
+
+    /// Puts a plan into force. The order matters: what the new snapshot needs is there before.
+    fn apply(self: &Arc<Self>, plan: Plan) -> String {
+        let Plan { settings, zones, policy, upstreams } = plan;
+        let restart = assemble::needs_restart(&self.lock().settings, &settings);
+        let generation = policy.generation;
+        let rules: usize = policy.zones().iter().map(|zone| zone.rules.len()).sum();
+        self.adopt_upstreams(upstreams.clone());
+        let snapshot = assemble::snapshot(&settings, Arc::new(policy), &upstreams);
+        self.republish(|_| snapshot);
+        self.tcp_settings.send_replace(assemble::tcp(&settings));
+        self.road.reporter().log_queries(settings.log.queries);
+        {
+            let mut current = self.lock();
+            current.settings = settings;
+            current.zones = zones;
+            current.generation = generation;
+        }
+        self.follow_addresses();
+        let mut text = format!("generation {generation} is in force, {rules} rules");
+        if !restart.is_empty() {
+            text.push_str(&format!("; takes effect at the next start: {}", restart.join(", ")));
+        }
+        text
+    }
+
+    /// Loads changed zone files and publishes the new generation.
+    pub(crate) async fn refresh_zones(self: &Arc<Self>) {
+        let _one_at_a_time = self.reloading.lock().await;
+        let relay = Arc::clone(self);
+        off_thread(move || {
+            let (zones, generation, monitor) = {
+                let current = relay.lock();
+                let monitor = assemble::monitor_only(&current.settings);
+                (current.zones.clone(), current.generation + 1, monitor)
+            };
+            let (zones, new_rules) = zones.refreshed();
+            if !new_rules {
+                relay.lock().zones = zones;
+                return;
+            }
+            let policy = Arc::new(zones.policy(generation, monitor));
+            let old = relay.republish(|old| Snapshot { policy, ..old.clone() });
+            let mut current = relay.lock();
+            current.zones = zones;
+            current.generation = generation;
+            tracing::info!("policy generation {generation} is in force");
+            // the old set is freed here, not by a worker
+            drop(current);
+            drop(old);
+        })
+        .await;
+    }
+
+    /// Binds addresses that came up, drops those that are gone, follows on-link prefixes.
+    pub(crate) fn follow_addresses(&self) {
+        let settings = self.lock().settings.clone();
+        let wanted = assemble::addresses(&settings);
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ports) = ports.as_mut() {
+            for change in ports.apply(&wanted) {
+                tracing::info!("{change}");
+            }
+        }
+        drop(ports);
+        let acl = assemble::acl(&settings);
+        if *self.road.snapshot().acl != acl {
+            self.republish(|old| Snapshot { acl: Arc::new(acl), ..old.clone() });
+        }
+    }
+
+    /// Publishes a snapshot made of the one in force, which is given back. One at a time, so
+    /// that two changes cannot undo each other.
+    fn republish(&self, next: impl FnOnce(&Snapshot) -> Snapshot) -> Arc<Snapshot> {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.road.snapshot();
+        self.road.publish(next(&old));
+        old
+    }
+
+    /// Starts probes for new upstreams, ends those of upstreams that are gone.
+    fn adopt_upstreams(&self, upstreams: Vec<Arc<Upstream>>) {
+        let mut current = self.lock();
+        let mut old = std::mem::take(&mut current.probers);
+        for upstream in &upstreams {
+            let known = old.iter().position(|(o, _)| Arc::ptr_eq(o, upstream));
+            let prober = match known {
+                Some(i) => old.swap_remove(i),
+                None => {
+                    let task = tokio::spawn(Arc::clone(upstream).keep_healthy());
+                    (Arc::clone(upstream), task.abort_handle())
+                }
+            };
+            current.probers.push(prober);
+        }
+        for (_, task) in old {
+            task.abort();
+        }
+        current.upstreams = upstreams;
+    }
+
+    fn finish_log(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            writer.stop();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One line: what is served.
+    fn in_brief(&self) -> String {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = ports.as_ref().map_or(0, Ports::len);
+        drop(ports);
+        let snapshot = self.road.snapshot();
+        let rules: usize = snapshot.policy.zones().iter().map(|zone| zone.rules.len()).sum();
+        let zones = snapshot.policy.zones().len();
+        format!("{addresses} addresses, {zones} policy zones, {rules} rules")
+    }
+}
+
+/// Runs heavy work on a thread of its own at lower priority, so that a one-core box goes on
+/// answering.
+async fn off_thread<T>(work: impl FnOnce() -> T + Send + 'static) -> T
+where
+    T: FromPanic + Send + 'static,
+{
+    let (done, waiting) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        sys::lower_priority();
+        let _ = done.send(work());
+    });
+    waiting.await.unwrap_or_else(|_| T::from_panic())
+}
+
+/// What stands for the result of work that panicked.
+trait FromPanic {
+    fn from_panic() -> Self;
+}
+
+impl FromPanic for () {
+    fn from_panic() -> Self {}
+}
+
+impl<T> FromPanic for Result<T, Trouble> {
+    fn from_panic() -> Self {
+        Err(Trouble::System("loading ended in a panic, which is our fault".to_owned()))
+    }
+}
+
+/// Unique addresses in a stable order.
+fn unique(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    addresses.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// How often the watchdog is fed for a limit: twice as often as needed.
+fn half(limit: Duration) -> Duration {
+    limit / 2
+}

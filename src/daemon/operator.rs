@@ -1,0 +1,119 @@
+//! What the operator's doors see of the relay.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{Relay, assemble};
+use crate::admin::{
+    Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
+};
+use crate::clock::Moment;
+use crate::dns::name::Name;
+use crate::dns::question::Question;
+use crate::dns::{rcode, rtype, text};
+use crate::listener::PortStatus;
+use crate::metrics::Counter;
+
+impl Relay {
+    /// State of every address.
+    pub(super) fn port_status(&self) -> Vec<PortStatus> {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.as_ref().map_or_else(Vec::new, |ports| ports.status())
+    }
+
+    /// True if a policy file is not the one that was loaded.
+    pub(super) fn zones_changed(&self) -> bool {
+        self.lock().zones.changed()
+    }
+
+    fn cache_status(&self) -> CacheStatus {
+        let (cache, counters) = (self.road.cache(), self.road.counters());
+        CacheStatus {
+            entries: cache.len(),
+            bytes: cache.weight(),
+            size: cache.settings().size,
+            hits: counters.sum(Counter::CacheHits),
+            misses: counters.sum(Counter::CacheMisses),
+        }
+    }
+}
+
+impl Operator for Arc<Relay> {
+    fn status(&self) -> Status {
+        let counters = self.road.counters();
+        // what ended is read before what began, so that nothing is counted as ended only
+        let in_flight = counters.in_flight();
+        let mut queries: Vec<_> =
+            Counter::ALL.iter().map(|counter| (counter.name(), counters.sum(*counter))).collect();
+        queries.push(("in_flight", in_flight));
+        let (written, dropped) = self.road.reporter().counts();
+        let snapshot = self.road.snapshot();
+        let listeners = self.port_status();
+        let current = self.lock();
+        let monitor = assemble::monitor_only(&current.settings);
+        Status {
+            name: self.server_name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: self.started.elapsed().as_secs(),
+            generation: snapshot.policy.generation,
+            policy_mode: if monitor { "monitor" } else { "enforce" },
+            reload_error: current.reload_error.clone(),
+            listeners,
+            tcp_connections: self.tcp_limits.open(),
+            upstreams: current.upstreams.iter().map(|upstream| upstream.status()).collect(),
+            zones: current.zones.status(&snapshot.policy),
+            cache: self.cache_status(),
+            queries,
+            log: LogStatus { written, dropped, queries: self.road.reporter().wants_queries() },
+            policy_bytes: snapshot.policy.bytes(),
+        }
+    }
+
+    fn reload(&self) -> Answering<'_, Result<String, String>> {
+        Box::pin(Relay::reload(self))
+    }
+
+    fn log_queries(&self, on: bool) {
+        self.road.reporter().log_queries(on);
+    }
+
+    fn flush(&self, name: &Name, subtree: bool) -> usize {
+        self.road.cache().flush(name, subtree)
+    }
+
+    fn show(&self, name: &Name) -> Vec<CachedAnswer> {
+        let now = Moment::now();
+        let upstreams = self.lock().upstreams.clone();
+        let named = |id| {
+            let upstream = upstreams.iter().find(|upstream| upstream.id() == id);
+            upstream.map_or_else(|| "(gone)".to_owned(), |u| u.settings().name.clone())
+        };
+        let found = self.road.cache().show(name).into_iter();
+        found
+            .map(|(id, question, entry)| {
+                let (answer, ttl) = (&entry.answer, entry.ttl(now));
+                let record = |r| text::record(answer.message(), &r, ttl.shown(r.ttl));
+                CachedAnswer {
+                    upstream: named(id),
+                    qtype: rtype::text(question.rtype),
+                    dnssec_ok: question.dnssec_ok,
+                    checking_disabled: question.checking_disabled,
+                    rcode: rcode::text(answer.rcode()),
+                    ttl_left: entry.left(now),
+                    records: answer.records().map(record).collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {
+        let upstreams = self.lock().upstreams.clone();
+        Box::pin(async move {
+            let question = Question::plain(Name::ROOT, rtype::NS);
+            let asking = upstreams.iter().map(|upstream| async {
+                let backends = upstream.probe_each(&question).await;
+                UpstreamProbe { upstream: upstream.settings().name.clone(), backends }
+            });
+            futures_util::future::join_all(asking).await
+        })
+    }
+}

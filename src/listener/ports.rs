@@ -1,0 +1,220 @@
+//! Which addresses are listened on: bound here, served by the workers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use super::{Handler, Settings, TcpLimits, tcp, udp};
+use crate::limits;
+use crate::sys::socket::{self, BindOptions};
+
+/// What the control side tells a worker.
+enum Order {
+    Udp(std::net::UdpSocket, watch::Receiver<bool>),
+    Tcp(std::net::TcpListener, watch::Receiver<bool>),
+}
+
+/// One worker: a thread with a runtime of its own.
+pub struct Worker {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts worker number `index`. It ends when it was told to stop and its tasks are done,
+    /// or after [`limits::DRAIN`].
+    pub fn start<H: Handler>(
+        index: usize,
+        handler: Arc<H>,
+        limits: Arc<TcpLimits>,
+        settings: watch::Receiver<Settings>,
+    ) -> io::Result<Worker> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // bounded by the number of addresses: one order each
+        let (orders, mut inbox) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(
+            move || {
+                runtime.block_on(async move {
+                    while let Some(order) = inbox.recv().await {
+                        let handler = Arc::clone(&handler);
+                        match order {
+                            Order::Udp(socket, stop) => {
+                                spawn_logged(udp::serve(socket, index, handler, stop));
+                            }
+                            Order::Tcp(socket, stop) => {
+                                let (limits, settings) = (Arc::clone(&limits), settings.clone());
+                                spawn_logged(tcp::serve(
+                                    socket, index, handler, limits, settings, stop,
+                                ));
+                            }
+                        }
+                    }
+                    drain().await;
+                });
+                // tasks that did not end in time are dropped here
+                runtime.shutdown_background();
+            },
+        )?;
+        Ok(Worker { orders, thread })
+    }
+}
+
+/// Waits until this worker's tasks are done.
+async fn drain() {
+    let deadline = tokio::time::Instant::now() + limits::DRAIN;
+    let tasks = tokio::runtime::Handle::current().metrics();
+    while tasks.num_alive_tasks() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+fn spawn_logged(serving: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(e) = serving.await {
+            tracing::error!("a listening socket failed: {e}");
+        }
+    });
+}
+
+/// State of one address, for status.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct PortStatus {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// `listening`, or why not.
+    pub udp: String,
+    /// `listening`, or why not.
+    pub tcp: String,
+}
+
+struct Port {
+    stop: watch::Sender<bool>,
+    status: PortStatus,
+}
+
+/// All addresses listened on.
+pub struct Ports {
+    workers: Vec<Worker>,
+    open: BTreeMap<SocketAddr, Port>,
+    failed: BTreeMap<SocketAddr, PortStatus>,
+}
+
+impl Ports {
+    /// No address yet.
+    pub fn new(workers: Vec<Worker>) -> Ports {
+        Ports { workers, open: BTreeMap::new(), failed: BTreeMap::new() }
+    }
+
+    /// Makes the listening addresses these: keeps what is there, binds what is missing, drops
+    /// the rest. Addresses that cannot be bound are noted, and tried again at the next call.
+    /// Gives what changed, in words, once per change.
+    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<String> {
+        let mut changes = Vec::new();
+        self.open.retain(|address, port| {
+            let keep = wanted.contains(address);
+            if !keep {
+                // nobody receives the error: the workers may be gone already
+                let _ = port.stop.send(true);
+                changes.push(format!("no longer listening on {address}"));
+            }
+            keep
+        });
+        self.failed.retain(|address, _| wanted.contains(address));
+        for &address in wanted {
+            if self.open.contains_key(&address) {
+                continue;
+            }
+            match self.bind(address) {
+                Ok(port) => {
+                    self.failed.remove(&address);
+                    self.open.insert(address, port);
+                    changes.push(format!("listening on {address}"));
+                }
+                Err(status) => {
+                    if self.failed.get(&address) != Some(&status) {
+                        changes.push(format!("not listening on {address}: {}", status.udp));
+                    }
+                    self.failed.insert(address, status);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Number of addresses that are listened on.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// True if nothing is listened on.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// State of every wanted address.
+    pub fn status(&self) -> Vec<PortStatus> {
+        let open = self.open.values().map(|port| &port.status);
+        open.chain(self.failed.values()).cloned().collect()
+    }
+
+    /// Stops listening, answers what has arrived, and waits for the workers to end.
+    pub fn stop(mut self) {
+        for port in self.open.values() {
+            let _ = port.stop.send(true);
+        }
+        for worker in self.workers.drain(..) {
+            drop(worker.orders);
+            if worker.thread.join().is_err() {
+                tracing::error!("a worker thread ended in a panic");
+            }
+        }
+    }
+
+    /// Binds UDP and TCP sockets for every worker, all or none.
+    fn bind(&self, address: SocketAddr) -> Result<Port, PortStatus> {
+        let refused = |what: &str, e: io::Error| {
+            let reason = format!("{what}: {}", in_words(&e));
+            PortStatus { address, udp: reason.clone(), tcp: reason }
+        };
+        probe_free(address).map_err(|e| refused("UDP", e))?;
+        let options = BindOptions { free_bind: true, reuse_port: true, ..BindOptions::default() };
+        let (stop, stopped) = watch::channel(false);
+        let mut orders = Vec::new();
+        for worker in &self.workers {
+            let udp = socket::udp(address, &options).map_err(|e| refused("UDP", e))?;
+            let tcp = socket::tcp(address, &options, limits::TCP_BACKLOG)
+                .map_err(|e| refused("TCP", e))?;
+            orders.push((worker, udp, tcp));
+        }
+        for (worker, udp, tcp) in orders {
+            // a worker only ends when it was told to
+            let _ = worker.orders.send(Order::Udp(udp, stopped.clone()));
+            let _ = worker.orders.send(Order::Tcp(tcp, stopped.clone()));
+        }
+        let listening = || "listening".to_owned();
+        let status = PortStatus { address, udp: listening(), tcp: listening() };
+        Ok(Port { stop, status })
+    }
+}
+
+/// SO_REUSEPORT would share a port with another program of the same user without a word, and
+/// lose half of the queries to it: a first bind without it finds that out.
+fn probe_free(address: SocketAddr) -> io::Result<()> {
+    let options = BindOptions { free_bind: true, ..BindOptions::default() };
+    socket::udp(address, &options).map(drop)
+}
+
+fn in_words(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::AddrInUse => "another program holds this port (see: ss -lunp)".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        _ => e.to_string(),
+    }
+}

@@ -1,0 +1,345 @@
+//! TCP (RFC 7766): pipelining, answers out of order and written together, finite limits.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Handler, Settings, Source, Step, Transport, unmapped};
+use crate::limits;
+
+/// Longest message: what a 16-bit length can say.
+const MESSAGE: usize = u16::MAX as usize;
+/// Answers gathered before one write.
+const GATHERED: usize = 64 << 10;
+/// Octets asked for in one read, at least.
+const READ: usize = 2048;
+
+thread_local! {
+    /// Room for one reply; a worker answers one message at a time.
+    static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; MESSAGE].into());
+}
+
+/// Connections in total and per client, shared by all workers.
+#[derive(Debug, Default)]
+pub struct TcpLimits {
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    per_client: HashMap<IpAddr, usize>,
+}
+
+impl TcpLimits {
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.lock().total
+    }
+
+    fn admit(self: &Arc<Self>, client: IpAddr, settings: &Settings) -> Option<Admitted> {
+        let mut open = self.lock();
+        let mine = open.per_client.get(&client).copied().unwrap_or(0);
+        if mine >= settings.tcp_per_client || open.total >= settings.tcp_connections {
+            return None;
+        }
+        open.total += 1;
+        open.per_client.insert(client, mine + 1);
+        Some(Admitted { limits: Arc::clone(self), client })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place within the limits, given back on drop.
+struct Admitted {
+    limits: Arc<TcpLimits>,
+    client: IpAddr,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.limits.lock();
+        open.total -= 1;
+        if let Some(mine) = open.per_client.get_mut(&self.client) {
+            *mine -= 1;
+            if *mine == 0 {
+                open.per_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Accepts connections on one socket until `stop` says so.
+pub(super) async fn serve<H: Handler>(
+    socket: std::net::TcpListener,
+    worker: usize,
+    handler: Arc<H>,
+    limits: Arc<TcpLimits>,
+    settings: watch::Receiver<Settings>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket)?;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        let Ok((stream, peer)) = accepted else {
+            // out of descriptors or memory: the ones we have must end first
+            sleep(limits::ACCEPT_BACK_OFF).await;
+            continue;
+        };
+        let client = unmapped(peer);
+        let settings = *settings.borrow();
+        let Some(admitted) = limits.admit(client.ip(), &settings) else {
+            handler.turned_away(worker);
+            continue;
+        };
+        let source = Source { client, transport: Transport::Tcp, worker };
+        let connection = Connection { source, handler: Arc::clone(&handler), settings };
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            connection.serve(stream, stop).await;
+            drop(admitted);
+        });
+    }
+}
+
+struct Connection<H> {
+    source: Source,
+    handler: Arc<H>,
+    settings: Settings,
+}
+
+impl<H: Handler> Connection<H> {
+    /// Reads queries until the client is done, too slow or at its limit, then waits for what is
+    /// in flight to be answered and written.
+    async fn serve(self, stream: TcpStream, stop: watch::Receiver<bool>) {
+        let (reader, writer) = stream.into_split();
+        let (replies, queue) = mpsc::channel(limits::TCP_WRITE_QUEUE);
+        let writing = tokio::spawn(write_all(writer, queue));
+        self.read_all(reader, replies, stop, &writing).await;
+        // ends when the last sender of a reply is gone, or the client does not read
+        let _ = writing.await;
+    }
+
+    async fn read_all(
+        &self,
+        mut reader: OwnedReadHalf,
+        replies: mpsc::Sender<Vec<u8>>,
+        mut stop: watch::Receiver<bool>,
+        writing: &tokio::task::JoinHandle<()>,
+    ) {
+        let in_flight = Arc::new(Semaphore::new(limits::TCP_IN_FLIGHT));
+        let mut frames = Frames::default();
+        let mut left = self.settings.tcp_queries;
+        let mut quiet_since = Instant::now();
+        while left > 0 && !writing.is_finished() {
+            let limit = match frames.begun {
+                Some(begun) => begun + self.settings.tcp_receive,
+                None => quiet_since + self.settings.tcp_idle,
+            };
+            frames.bytes.reserve(READ);
+            let read = tokio::select! {
+                read = reader.read_buf(&mut frames.bytes) => read,
+                () = tokio::time::sleep_until(limit) => {
+                    let waiting = in_flight.available_permits() < limits::TCP_IN_FLIGHT;
+                    if frames.begun.is_none() && waiting {
+                        // not idle: it waits for us
+                        quiet_since = Instant::now();
+                        continue;
+                    }
+                    return;
+                }
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if !matches!(read, Ok(1..)) {
+                return;
+            }
+            quiet_since = Instant::now();
+            if !self.answer_frames(&mut frames, &mut left, &in_flight, &replies).await {
+                return;
+            }
+        }
+    }
+
+    /// Answers every whole message that has arrived. False: the writer is gone.
+    async fn answer_frames(
+        &self,
+        frames: &mut Frames,
+        left: &mut u64,
+        in_flight: &Arc<Semaphore>,
+        replies: &mpsc::Sender<Vec<u8>>,
+    ) -> bool {
+        let mut chunk = Vec::new();
+        while let Some(range) = frames.next() {
+            if *left == 0 {
+                break;
+            }
+            *left -= 1;
+            if let Some(later) = self.answer(&frames.bytes[range], &mut chunk) {
+                let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else {
+                    return false;
+                };
+                self.answer_later(later, permit, replies.clone());
+            }
+            if chunk.len() >= GATHERED && replies.send(std::mem::take(&mut chunk)).await.is_err()
+            {
+                return false;
+            }
+        }
+        frames.compact();
+        chunk.is_empty() || replies.send(chunk).await.is_ok()
+    }
+
+    /// Answers one message at once, behind what is in `chunk`, or says that it takes a while.
+    fn answer(&self, packet: &[u8], chunk: &mut Vec<u8>) -> Option<H::Later> {
+        REPLY.with_borrow_mut(|reply| {
+            let round = self.handler.round();
+            match self.handler.receive(&round, self.source, packet, true, reply) {
+                Step::Reply(len) => {
+                    chunk.extend((len as u16).to_be_bytes());
+                    chunk.extend(&reply[..len]);
+                    None
+                }
+                Step::Silence => None,
+                Step::Later(later) => Some(later),
+            }
+        })
+    }
+
+    fn answer_later(
+        &self,
+        later: H::Later,
+        permit: OwnedSemaphorePermit,
+        replies: mpsc::Sender<Vec<u8>>,
+    ) {
+        let (handler, worker) = (Arc::clone(&self.handler), self.source.worker);
+        tokio::spawn(async move {
+            if let Some(reply) = handler.finish(later).await {
+                let mut framed = Vec::with_capacity(2 + reply.len());
+                framed.extend((reply.len() as u16).to_be_bytes());
+                framed.extend(reply);
+                if replies.send(framed).await.is_err() {
+                    handler.not_sent(worker, 1);
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Octets that have arrived, cut into messages.
+#[derive(Default)]
+struct Frames {
+    bytes: Vec<u8>,
+    at: usize,
+    /// When the first octet of a message that is not whole was seen.
+    begun: Option<Instant>,
+}
+
+impl Frames {
+    /// Where the next whole message is.
+    fn next(&mut self) -> Option<std::ops::Range<usize>> {
+        let rest = &self.bytes[self.at..];
+        let len = match rest {
+            [high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return None,
+        };
+        if rest.len() < 2 + len {
+            return None;
+        }
+        let start = self.at + 2;
+        self.at = start + len;
+        self.begun = None;
+        Some(start..self.at)
+    }
+
+    /// Drops what was answered, so that memory is bounded by one message and one read.
+    fn compact(&mut self) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        if self.bytes.is_empty() {
+            self.begun = None;
+            if self.bytes.capacity() > MESSAGE {
+                self.bytes = Vec::new();
+            }
+        } else {
+            self.begun.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// Writes replies, all that are ready in one go, until every sender is gone. A client that does
+/// not read is given up.
+async fn write_all(mut writer: OwnedWriteHalf, mut replies: mpsc::Receiver<Vec<u8>>) {
+    while let Some(mut chunk) = replies.recv().await {
+        while chunk.len() < GATHERED {
+            match replies.try_recv() {
+                Ok(more) => chunk.extend(more),
+                Err(_) => break,
+            }
+        }
+        match timeout(limits::TCP_WRITE_STALL, writer.write_all(&chunk)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
+    let _ = timeout(limits::TCP_WRITE_STALL, writer.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_however_they_arrive() {
+        let mut frames = Frames::default();
+        let stream = [0, 2, 7, 8, 0, 0, 0, 1, 9];
+        let mut seen = Vec::new();
+        for byte in stream {
+            frames.bytes.push(byte);
+            while let Some(range) = frames.next() {
+                seen.push(frames.bytes[range].to_vec());
+            }
+            frames.compact();
+        }
+        assert_eq!(seen, [vec![7, 8], vec![], vec![9]]);
+        assert!(frames.bytes.is_empty() && frames.begun.is_none());
+        frames.bytes.push(0);
+        frames.compact();
+        assert!(frames.begun.is_some());
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let settings = Settings {
+            tcp_connections: 3,
+            tcp_per_client: 2,
+            tcp_idle: std::time::Duration::ZERO,
+            tcp_receive: std::time::Duration::ZERO,
+            tcp_queries: 1,
+        };
+        let limits = Arc::new(TcpLimits::default());
+        let [a, b]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let first = limits.admit(a, &settings).unwrap();
+        let _second = limits.admit(a, &settings).unwrap();
+        assert!(limits.admit(a, &settings).is_none());
+        let _third = limits.admit(b, &settings).unwrap();
+        assert!(limits.admit(b, &settings).is_none());
+        drop(first);
+        assert!(limits.admit(b, &settings).is_some());
+        assert_eq!(limits.open(), 2);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a rule with data of its own makes of a query.
+
+use super::forward::{Known, Need};
+use super::outcome::{Blocked, Outcome};
+use super::reply::{Behind, Page};
+use super::snapshot::Snapshot;
+use super::{Asked, Judged, Road};
+use crate::dns::rtype;
+use crate::policy::action::{Action, CnameTarget, LocalData, LocalRecord};
+use crate::policy::set::Override;
+use crate::policy::stage::Hit;
+
+/// BIND's code for a wildcard target that grows too long: the name cannot be built.
+const YXDOMAIN: u16 = 6;
+
+/// The end of a judgement in which a rule acted.
+pub(super) struct Acted(Judged);
+
+impl Acted {
+    pub(super) fn reply(len: usize, outcome: Outcome) -> Acted {
+        Acted(Judged::Reply(len, outcome))
+    }
+
+    /// DROP.
+    pub(super) fn silence() -> Acted {
+        Acted(Judged::Silence(Outcome::Dropped))
+    }
+
+    pub(super) fn judged(self) -> Judged {
+        self.0
+    }
+
+    /// What BIND calls the policy in its log line for this.
+    pub(super) fn policy_word(&self, hit: &Hit<'_>) -> &'static str {
+        let Action::Data(_) = hit.action else { return hit.action.as_str() };
+        if matches!(hit.zone.settings.action, Override::Cname(_)) {
+            return "CNAME";
+        }
+        match hit.zone.data(hit.action).and_then(LocalData::cname) {
+            Some(CnameTarget::Wildcard(_)) => "CNAME",
+            None if matches!(self.0, Judged::Reply(_, Outcome::Blocked(Blocked::Nodata))) => {
+                Action::Nodata.as_str()
+            }
+            _ => hit.action.as_str(),
+        }
+    }
+}
+
+impl Road {
+    /// Local data: the asked type, else the rule's alias followed, else NODATA. `Err`: the
+    /// alias's target has to be asked for first.
+    pub(super) fn local_data(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked,
+        known: &Known,
+        page: &mut Page<'_>,
+        hit: &Hit<'_>,
+        behind: Behind<'_>,
+    ) -> Result<Acted, Need> {
+        let qtype = asked.query.question.rtype;
+        // an action without its data cannot be: closed
+        let Some(data) = hit.zone.data(hit.action) else {
+            return Ok(page.negative(hit, behind, crate::dns::rcode::NXDOMAIN));
+        };
+        let wanted =
+            |record: &&LocalRecord| qtype == rtype::ANY || record.rtype == qtype;
+        let Some(target) = data.cname() else {
+            return Ok(match data.records().iter().any(|r| wanted(&r)) {
+                true => page.data(hit, behind, data.records().iter().filter(wanted)),
+                false => page.negative(hit, behind, crate::dns::rcode::NOERROR),
+            });
+        };
+        let ttl = data.records().first().map_or(0, |record| record.ttl);
+        let target = match target {
+            CnameTarget::Literal(name) => *name,
+            CnameTarget::Wildcard(garden) => match hit.name.join(garden) {
+                Ok(name) => name,
+                Err(_) => return Ok(page.cannot_build(hit, YXDOMAIN)),
+            },
+        };
+        // asked for the alias itself: nothing to follow
+        if matches!(qtype, rtype::CNAME | rtype::ANY) {
+            return Ok(page.garden(hit, behind, (ttl, &target), None));
+        }
+        match self.look_up(snap, asked, known, &target) {
+            Ok(truth) => Ok(page.garden(hit, behind, (ttl, &target), Some(&truth))),
+            Err(need) if asked.query.recursion_desired() => Err(need),
+            Err(_) => Ok(page.garden(hit, behind, (ttl, &target), None)),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Step 1: who may ask, and what is a query. The one place where a packet becomes accepted.
+
+use super::reply::bare;
+use super::snapshot::{Outside, Snapshot};
+use super::{Asked, Waiting};
+use crate::clock::Moment;
+use crate::dns::compose::{Composer, ReplyForm};
+use crate::dns::ede::{Ede, code};
+use crate::dns::query::{Fault, Query};
+use crate::dns::{flag, rcode, rtype, u16_at};
+use crate::listener::{Source, Step, Transport};
+use crate::metrics::{Cells, Counter};
+
+/// A packet that goes no further, and what is sent back.
+pub(super) enum Refusal {
+    /// Too short, or a response: never answered.
+    Silence,
+    /// Outside the access list, and the setting says to say nothing.
+    Dropped,
+    /// Not readable as a query: the code, and the end of the question if there is one.
+    Unreadable(u16, Option<usize>),
+    /// Readable, but not served: the code and why. The query is boxed by the rare path only.
+    NotServed(Box<Query>, u16, Option<Ede<'static>>),
+}
+
+/// Judges a packet by access list, header, class, type and EDNS version, in this order.
+pub(super) fn admit(
+    snap: &Snapshot,
+    source: Source,
+    packet: &[u8],
+    whole: bool,
+) -> Result<Asked, Refusal> {
+    let read = if whole { Query::read(packet) } else { Err(cut_off(packet)) };
+    if matches!(read, Err(Fault::Silent)) {
+        return Err(Refusal::Silence);
+    }
+    let Some(permit) = snap.acl.admit(source.client.ip()) else {
+        return Err(match (snap.outside, read) {
+            (Outside::Drop, _) => Refusal::Dropped,
+            (Outside::Refused, Ok(query)) => {
+                let ede = Ede::new(code::PROHIBITED, "this client may not ask here");
+                Refusal::NotServed(Box::new(query), rcode::REFUSED, Some(ede))
+            }
+            (Outside::Refused, Err(_)) => Refusal::Unreadable(rcode::REFUSED, None),
+        });
+    };
+    let query = read.map_err(|fault| match fault {
+        Fault::Silent => Refusal::Silence,
+        // zones that are transferred will judge it by their own rule; there are none yet
+        Fault::Notify => Refusal::Unreadable(rcode::REFUSED, None),
+        Fault::Answer { rcode, question_end } => Refusal::Unreadable(rcode, question_end),
+    })?;
+    let not_served = |query, code| Err(Refusal::NotServed(Box::new(query), code, None));
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return not_served(query, rcode::BADVERS);
+    }
+    if !query.is_internet() || matches!(query.question.rtype, rtype::AXFR | rtype::IXFR) {
+        return not_served(query, rcode::REFUSED);
+    }
+    Ok(Asked { query, source, arrived: Moment::now(), _permit: permit })
+}
+
+/// What a datagram longer than any query is: an answer never, otherwise a format error.
+fn cut_off(packet: &[u8]) -> Fault {
+    match u16_at(packet, 2) {
+        Some(flags) if flags & flag::QR == 0 => {
+            Fault::Answer { rcode: rcode::FORMERR, question_end: None }
+        }
+        _ => Fault::Silent,
+    }
+}
+
+impl Refusal {
+    /// Counts the refusal and writes what goes back.
+    pub(super) fn answer(
+        self,
+        snap: &Snapshot,
+        source: Source,
+        packet: &[u8],
+        cells: &Cells,
+        buf: &mut [u8],
+    ) -> Step<Box<Waiting>> {
+        match self {
+            Refusal::Silence => {
+                cells.count(Counter::Malformed);
+                Step::Silence
+            }
+            Refusal::Dropped => {
+                cells.count(Counter::Refused);
+                Step::Silence
+            }
+            Refusal::Unreadable(code, question_end) => {
+                cells.count(counter(code));
+                Step::Reply(bare(buf, packet, code, question_end))
+            }
+            Refusal::NotServed(query, code, ede) => {
+                cells.count(counter(code));
+                let form = match source.transport {
+                    Transport::Udp => ReplyForm::udp(Some(&query), snap.payload),
+                    Transport::Tcp => ReplyForm::stream(snap.payload),
+                };
+                Step::Reply(Composer::reply(buf, &query, form, code, ede).finish())
+            }
+        }
+    }
+}
+
+fn counter(code: u16) -> Counter {
+    if code == rcode::REFUSED { Counter::Refused } else { Counter::Malformed }
+}

@@ -1,0 +1,163 @@
+//! Step 5: asking upstreams, within the client's deadline.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::outcome::Outcome;
+use super::reply::Page;
+use super::{Asked, Judged, Road};
+use crate::cache::{Cache, Entry, Failed, Freshness};
+use crate::clock::Moment;
+use crate::dns::ede::{Ede, code};
+use crate::dns::question::Question;
+use crate::dns::rcode;
+use crate::limits;
+use crate::upstream::{self, AnswerSink, Failure, Fetched, Upstream};
+
+/// What has to be asked, and whom.
+pub struct Need {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) question: Question,
+}
+
+/// What one query has learned from upstreams, whether or not it may be cached.
+#[derive(Default)]
+pub(super) struct Known {
+    outcomes: Vec<(usize, Question, Result<Arc<Entry>, u16>)>,
+    /// The upstream takes so long that a stale answer is better.
+    pub(super) slow: bool,
+}
+
+impl Known {
+    /// An answer, or the extended error of a failure.
+    pub(super) fn get(&self, id: usize, question: &Question) -> Option<&Result<Arc<Entry>, u16>> {
+        let mut all = self.outcomes.iter();
+        all.find(|(i, q, _)| *i == id && q == question).map(|(_, _, outcome)| outcome)
+    }
+
+    /// True if nothing had to be asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+    }
+}
+
+impl Road {
+    /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
+    /// second type), until there is a reply. Always ends before the client gives up.
+    pub(super) async fn forward(&self, asked: &Asked, mut need: Need) -> Option<Vec<u8>> {
+        let spent = Moment::now().since(asked.arrived);
+        let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
+        let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
+        let slow = at(limits::STALE_AFTER);
+        let mut known = Known::default();
+        let mut buf = vec![0; Page::room(asked, self.snapshot().payload)];
+        for _ in 0..limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
+            let Need { upstream, question } = need;
+            let asking = upstream.ask(&question, asked.source.worker);
+            tokio::pin!(asking);
+            let mut outcome = Err(code::NETWORK_ERROR);
+            let mut answered = false;
+            if !known.slow {
+                match timeout_at(slow, &mut asking).await {
+                    Ok(said) => {
+                        outcome = self.taken(said);
+                        answered = true;
+                    }
+                    Err(_) => {
+                        // the upstream goes on; a stale answer is given meanwhile, if there is one
+                        known.slow = true;
+                        if let Some(ended) = self.judge_again(asked, &known, &mut buf) {
+                            return ended;
+                        }
+                    }
+                }
+            }
+            if !answered && let Ok(said) = timeout_at(deadline, &mut asking).await {
+                outcome = self.taken(said);
+            }
+            known.outcomes.push((upstream.id(), question, outcome));
+            match self.judge(&self.snapshot(), asked, &known, &mut buf) {
+                Judged::Ask(next) => need = next,
+                judged => return self.sent(asked, judged, &buf),
+            }
+        }
+        let snap = self.snapshot();
+        let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
+        let len = Page::new(&snap, asked, &mut buf).code(rcode::SERVFAIL, Some(ede));
+        self.sent(asked, Judged::Reply(len, Outcome::Failed), &buf)
+    }
+
+    /// The reply, if one can be given now.
+    fn judge_again(
+        &self,
+        asked: &Asked,
+        known: &Known,
+        buf: &mut [u8],
+    ) -> Option<Option<Vec<u8>>> {
+        match self.judge(&self.snapshot(), asked, known, buf) {
+            Judged::Ask(_) => None,
+            judged => Some(self.sent(asked, judged, buf)),
+        }
+    }
+
+    fn sent(&self, asked: &Asked, judged: Judged, buf: &[u8]) -> Option<Vec<u8>> {
+        match judged {
+            Judged::Reply(len, outcome) => {
+                self.ended(asked, outcome);
+                Some(buf[..len].to_vec())
+            }
+            Judged::Silence(outcome) => {
+                self.ended(asked, outcome);
+                None
+            }
+            Judged::Ask(_) => None,
+        }
+    }
+
+    fn taken(&self, said: upstream::Outcome) -> Result<Arc<Entry>, u16> {
+        match said {
+            Ok(fetched) => Ok(Arc::new(entry(&fetched, &self.cache))),
+            Err(failure) => Err(failure.ede()),
+        }
+    }
+}
+
+fn entry(fetched: &Fetched, cache: &Cache) -> Entry {
+    let freshness =
+        Freshness { age: fetched.age, max_age: fetched.max_age, no_store: fetched.no_store };
+    let answer = Arc::clone(&fetched.answer);
+    Entry::new(answer, freshness, !fetched.plain, cache.settings(), Moment::now())
+}
+
+/// Puts what upstreams say into the cache, before anyone who waits for it wakes, and late
+/// answers that nobody waits for any more.
+pub struct Keeper {
+    /// The cache to fill.
+    pub cache: Arc<Cache>,
+}
+
+impl AnswerSink for Keeper {
+    fn received(&self, upstream: usize, question: &Question, outcome: &upstream::Outcome) {
+        let now = Moment::now();
+        match outcome {
+            Ok(fetched) => match fetched.answer.rcode() {
+                rcode::NOERROR | rcode::NXDOMAIN => {
+                    let entry = Arc::new(entry(fetched, &self.cache));
+                    self.cache.store(upstream, question, &entry);
+                }
+                _ => {
+                    let failed = Failed::Answer(Arc::clone(&fetched.answer));
+                    let until = now + limits::SERVFAIL_KEPT;
+                    self.cache.store_failure(upstream, question, failed, until);
+                }
+            },
+            // our own doing: says nothing about the name
+            Err(Failure::Shed | Failure::Panicked) => {}
+            Err(failure) => {
+                let failed = Failed::Transport(failure.ede());
+                self.cache.store_failure(upstream, question, failed, now + limits::FAILURE_KEPT);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The query's road: THE ORDER in which a query is judged, in one file.
+//!
+//! ```text
+//! listener::{udp,tcp}
+//!    │ packet, client, address asked
+//!    ▼
+//!  receive ── 1 admit            access list, header, opcode, class  ─► refuse, formerr, silence
+//!    │
+//!  judge ──── 2 query policy     QNAME rules: the first zone with a match wins  ─► act
+//!    │        3 local            hosts, special names                           ─► local answer
+//!    │        4 look up          cache; what this query has fetched already
+//!    │                           nothing there ─► Ask ─► finish: 5 forward, then judge again
+//!    │        6 response policy  each name of the alias chain, fresh or cached  ─► act
+//!    │        7 reply            id, case, TTLs, EDNS, EDE, truncation
+//!    ▼        8 outcome          counters, hit log
+//!  reply or silence
+//! ```
+//!
+//! `judge` is one synchronous pass under one snapshot. A query that had to ask an upstream is
+//! judged again from the start under the snapshot that is current then, so every answer is
+//! explained by exactly one generation of policy, the one in force when it leaves.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+
+use crate::acl::Permit;
+use crate::cache::{Cache, Entry};
+use crate::clock::Moment;
+use crate::dns::query::Query;
+use crate::dns::question::Question;
+use crate::dns::{rcode, rtype};
+use crate::listener::{Handler, Source, Step, Transport};
+use crate::metrics::{Counter, Counters};
+use crate::policy::action::Action;
+use crate::policy::stage::Hit;
+use crate::report::Reporter;
+
+mod admit;
+mod act;
+mod forward;
+pub mod local;
+mod lookup;
+mod outcome;
+mod reply;
+mod snapshot;
+
+use act::Acted;
+use forward::Known;
+pub use forward::{Keeper, Need};
+use outcome::Outcome;
+use reply::Page;
+pub use snapshot::{Outside, Routes, Snapshot};
+
+/// The road. One for all workers; it holds nothing that a query could wait for.
+pub struct Road {
+    live: ArcSwap<Snapshot>,
+    cache: Arc<Cache>,
+    counters: Arc<Counters>,
+    reporter: Reporter,
+}
+
+/// A query that was admitted.
+struct Asked {
+    query: Query,
+    source: Source,
+    arrived: Moment,
+    /// Proof that the access list was asked.
+    _permit: Permit,
+}
+
+/// Where one pass of judgement ends.
+enum Judged {
+    /// So many octets of the reply buffer.
+    Reply(usize, Outcome),
+    /// Nothing is sent.
+    Silence(Outcome),
+    /// An upstream has to be asked first.
+    Ask(Need),
+}
+
+/// A query on its way to an upstream.
+pub struct Waiting {
+    asked: Asked,
+    need: Need,
+}
+
+impl Road {
+    /// A road under a first snapshot.
+    pub fn new(
+        snapshot: Snapshot,
+        cache: Arc<Cache>,
+        counters: Arc<Counters>,
+        reporter: Reporter,
+    ) -> Road {
+        Road { live: ArcSwap::from_pointee(snapshot), cache, counters, reporter }
+    }
+
+    /// Publishes a snapshot: the very next judgement is made under it.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.live.store(Arc::new(snapshot));
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.load_full()
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The hit log's near end.
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// Steps 2 to 4 and 6 to 8 with what is at hand. The order of this function is the order of
+    /// judgement.
+    fn judge(&self, snap: &Snapshot, asked: &Asked, known: &Known, buf: &mut [u8]) -> Judged {
+        let query = &asked.query;
+        let name = &query.question.name;
+        let mut page = Page::new(snap, asked, buf);
+
+        // 2 query policy
+        let first = snap.policy.stage(name, query.recursion_desired());
+        let winner = first.winner();
+        let waits = snap.waits_for_truth(&query.question);
+        let route = snap.routes.find(name);
+        let local = snap.local.answer(&query.question, route.is_own);
+        if let Some(hit) = winner
+            && (!waits || local.is_some())
+        {
+            return self.act(snap, asked, known, &mut page, &hit, None);
+        }
+
+        // 3 local
+        if let Some(local) = local {
+            let len = page.local(&local);
+            return self.clean(snap, asked, None, Judged::Reply(len, Outcome::Local));
+        }
+
+        // 4 look up
+        let truth = match self.look_up(snap, asked, known, name) {
+            Ok(truth) => truth,
+            Err(need) => return self.ask_or_refuse(snap, asked, need, &mut page),
+        };
+        let Some(entry) = truth.usable() else {
+            let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
+            return self.clean(snap, asked, None, judged);
+        };
+
+        // 6 response policy
+        let exempt = !snap.break_dnssec && query.question.dnssec_ok && entry.answer.signed();
+        if let Some(hit) = winner
+            && !exempt
+        {
+            return self.act(snap, asked, known, &mut page, &hit, None);
+        }
+        for link in 0..entry.answer.link_count() {
+            if exempt {
+                break;
+            }
+            let Some(name) = entry.answer.link_target(link) else { break };
+            let stage = snap.policy.stage(&name, query.recursion_desired());
+            if let Some(hit) = stage.winner() {
+                return self.act(snap, asked, known, &mut page, &hit, Some((entry, link)));
+            }
+        }
+
+        // 7 reply
+        let outcome = truth.outcome(known);
+        let judged = Judged::Reply(page.truth(&truth), outcome);
+        self.clean(snap, asked, Some(entry), judged)
+    }
+
+    /// Applies the rule that won. `behind` is the answer, and the link of its chain that led to
+    /// the name that was hit; `None` for the query's own name.
+    fn act(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked,
+        known: &Known,
+        page: &mut Page<'_>,
+        hit: &Hit<'_>,
+        behind: Option<(&Arc<Entry>, usize)>,
+    ) -> Judged {
+        let tcp = asked.source.transport == Transport::Tcp;
+        let acted = match hit.action {
+            Action::Nxdomain => page.negative(hit, behind, rcode::NXDOMAIN),
+            Action::Nodata => page.negative(hit, behind, rcode::NOERROR),
+            Action::Drop => Acted::silence(),
+            Action::TcpOnly if !tcp => page.come_over_tcp(),
+            Action::TcpOnly | Action::Passthru => {
+                match self.look_up(snap, asked, known, &asked.query.question.name) {
+                    Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(known)),
+                    Err(need) => return self.ask_or_refuse(snap, asked, need, page),
+                }
+            }
+            Action::Data(_) => match self.local_data(snap, asked, known, page, hit, behind) {
+                Ok(acted) => acted,
+                Err(need) => return Judged::Ask(need),
+            },
+        };
+        self.log_hits(snap, asked, behind, Some((hit, acted.policy_word(hit))));
+        acted.judged()
+    }
+
+    /// Ends a judgement in which no rule acted; those that watch are still heard.
+    fn clean(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked,
+        entry: Option<&Arc<Entry>>,
+        judged: Judged,
+    ) -> Judged {
+        let behind = entry.map(|entry| (entry, entry.answer.link_count()));
+        self.log_hits(snap, asked, behind, None);
+        judged
+    }
+
+    /// Asks an upstream, unless the client does not want recursion.
+    fn ask_or_refuse(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked,
+        need: Need,
+        page: &mut Page<'_>,
+    ) -> Judged {
+        if asked.query.recursion_desired() {
+            return Judged::Ask(need);
+        }
+        let judged = Judged::Reply(page.code(rcode::REFUSED, None), Outcome::Refused);
+        self.clean(snap, asked, None, judged)
+    }
+
+    /// The type that a question is looked up as: ANY as A, then as AAAA (RFC 8482 section 4.1).
+    fn lookup_types(question: &Question) -> &'static [u16] {
+        match question.rtype {
+            rtype::ANY => &[rtype::A, rtype::AAAA],
+            _ => &[],
+        }
+    }
+}
+
+impl Handler for Road {
+    type Round = Arc<Snapshot>;
+    type Later = Box<Waiting>;
+
+    fn round(&self) -> Arc<Snapshot> {
+        self.live.load_full()
+    }
+
+    fn receive(
+        &self,
+        snap: &Arc<Snapshot>,
+        source: Source,
+        packet: &[u8],
+        whole: bool,
+        reply: &mut [u8],
+    ) -> Step<Box<Waiting>> {
+        let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            self.receive_unguarded(snap, source, packet, whole, reply)
+        }));
+        judged.unwrap_or_else(|_| self.after_panic(source, packet, reply))
+    }
+
+    async fn finish(&self, waiting: Box<Waiting>) -> Option<Vec<u8>> {
+        let cells = self.counters.worker(waiting.asked.source.worker);
+        cells.count(Counter::WaitsBegun);
+        let Waiting { asked, need } = *waiting;
+        let finished = AssertUnwindSafe(self.forward(&asked, need)).catch_unwind().await;
+        let reply = finished.unwrap_or_else(|_| {
+            cells.count(Counter::Panics);
+            let mut buf = vec![0; 512];
+            let snap = self.snapshot();
+            let len = Page::new(&snap, &asked, &mut buf).code(rcode::SERVFAIL, None);
+            buf.truncate(len);
+            self.ended(&asked, Outcome::Failed);
+            Some(buf)
+        });
+        cells.count(Counter::WaitsEnded);
+        reply
+    }
+
+    fn not_sent(&self, worker: usize, replies: usize) {
+        self.counters.worker(worker).add(Counter::SendErrors, replies as u64);
+    }
+
+    fn turned_away(&self, worker: usize) {
+        self.counters.worker(worker).count(Counter::TcpRefused);
+    }
+}
+
+impl Road {
+    fn receive_unguarded(
+        &self,
+        snap: &Snapshot,
+        source: Source,
+        packet: &[u8],
+        whole: bool,
+        reply: &mut [u8],
+    ) -> Step<Box<Waiting>> {
+        let cells = self.counters.worker(source.worker);
+        cells.count(Counter::Received);
+        if source.transport == Transport::Tcp {
+            cells.count(Counter::Tcp);
+        }
+        // 1 admit
+        let asked = match admit::admit(snap, source, packet, whole) {
+            Ok(asked) => asked,
+            Err(refusal) => return refusal.answer(snap, source, packet, cells, reply),
+        };
+        match self.judge(snap, &asked, &Known::default(), reply) {
+            Judged::Reply(len, outcome) => {
+                self.ended(&asked, outcome);
+                Step::Reply(len)
+            }
+            Judged::Silence(outcome) => {
+                self.ended(&asked, outcome);
+                Step::Silence
+            }
+            Judged::Ask(need) => {
+                cells.count(Counter::CacheMisses);
+                Step::Later(Box::new(Waiting { asked, need }))
+            }
+        }
+    }
+
+    /// One query's panic costs that query a SERVFAIL and nothing else.
+    fn after_panic(&self, source: Source, packet: &[u8], reply: &mut [u8]) -> Step<Box<Waiting>> {
+        let cells = self.counters.worker(source.worker);
+        cells.count(Counter::Panics);
+        cells.count(Counter::ServFail);
+        cells.count(Counter::Answered);
+        if packet.len() < crate::dns::HEADER {
+            return Step::Silence;
+        }
+        Step::Reply(crate::dns::compose::bare_reply(reply, packet, rcode::SERVFAIL, None))
+    }
+}

@@ -1,0 +1,245 @@
+//! What operators are told of single queries: policy hits, and all queries when switched on.
+//!
+//! ```text
+//!   road ─► Reporter::hit / query ─► bounded queue (no lock, no wait) ─► writer thread ─► sink
+//!                                    full: counted as dropped
+//! ```
+//!
+//! Nothing is written for a clean query. The road never waits for a disk or a pipe.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{JoinHandle, Thread};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::dns::name::Name;
+use crate::limits;
+use crate::policy::set::Zone;
+use crate::policy::trigger::TriggerKind;
+
+mod form;
+pub mod sink;
+
+pub use form::Format;
+pub use sink::Destination;
+
+/// A policy hit.
+#[derive(Clone)]
+pub struct HitRecord {
+    /// Wall time in milliseconds since 1970.
+    pub time: u64,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// Name asked for.
+    pub qname: Name,
+    /// Type asked for.
+    pub qtype: u16,
+    /// What the rule looked at.
+    pub trigger: TriggerKind,
+    /// The zone the rule stands in.
+    pub zone: Arc<Zone>,
+    /// The name that matched: the query's, or one its aliases lead to.
+    pub matched: Name,
+    /// Labels of the rule's owner within `matched`.
+    pub labels: u8,
+    /// The rule's owner begins with `*`.
+    pub wildcard: bool,
+    /// What the rule did, in BIND's words.
+    pub action: &'static str,
+    /// False if the rule only watches.
+    pub enforced: bool,
+}
+
+impl HitRecord {
+    /// Owner of the rule, without the zone's name.
+    pub fn owner(&self) -> String {
+        let name = self.matched.suffix(usize::from(self.labels));
+        match (self.wildcard, name.is_root()) {
+            (true, true) => "*".to_owned(),
+            (true, false) => format!("*.{name}"),
+            (false, _) => name.to_string(),
+        }
+    }
+
+    /// Owner of the rule with the zone's name behind it, as it stands in the zone.
+    pub fn rule(&self) -> String {
+        format!("{}.{}", self.owner(), self.zone.settings.name)
+    }
+}
+
+/// A query, for the query log.
+#[derive(Clone)]
+pub struct QueryRecord {
+    /// Wall time in milliseconds since 1970.
+    pub time: u64,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// Name asked for.
+    pub qname: Name,
+    /// Type asked for.
+    pub qtype: u16,
+    /// How it ended.
+    pub outcome: &'static str,
+    /// It came over TCP.
+    pub tcp: bool,
+}
+
+// both are copied into the queue's own slots: no allocation, however different their sizes
+#[allow(clippy::large_enum_variant)]
+enum Record {
+    Hit(HitRecord),
+    Query(QueryRecord),
+}
+
+struct Shared {
+    queue: ArrayQueue<Record>,
+    dropped: AtomicU64,
+    written: AtomicU64,
+    queries: AtomicBool,
+    asleep: AtomicBool,
+    stopping: AtomicBool,
+    reopen: AtomicBool,
+}
+
+/// The road's side: takes records and never waits.
+#[derive(Clone)]
+pub struct Reporter {
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+/// The writer's side, kept by the daemon until the end.
+pub struct Writer {
+    reporter: Reporter,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Opens the destination and starts the writer. `server` names this relay in each record.
+    pub fn start(
+        server: String,
+        destination: Destination,
+        format: Format,
+        queries: bool,
+    ) -> std::io::Result<Writer> {
+        let sink = destination.open()?;
+        let shared = Arc::new(Shared {
+            queue: ArrayQueue::new(limits::HIT_QUEUE),
+            dropped: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            queries: AtomicBool::new(queries),
+            asleep: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("hit-log".to_owned())
+            .spawn(move || own.write_all(&server, format, sink))?;
+        let reporter = Reporter { shared, writer: thread.thread().clone() };
+        Ok(Writer { reporter, thread })
+    }
+
+    /// A handle for the road.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
+    }
+
+    /// Writes what is queued and ends.
+    pub fn stop(self) {
+        self.reporter.shared.stopping.store(true, Ordering::SeqCst);
+        self.reporter.writer.unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the hit log's writer ended in a panic");
+        }
+    }
+}
+
+impl Reporter {
+    /// Queues a policy hit, unless its zone is not to be logged.
+    pub fn hit(&self, hit: HitRecord) {
+        if hit.zone.settings.log {
+            self.push(Record::Hit(hit));
+        }
+    }
+
+    /// Queues a query.
+    pub fn query(&self, query: QueryRecord) {
+        self.push(Record::Query(query));
+    }
+
+    /// True while all queries are to be logged.
+    #[inline]
+    pub fn wants_queries(&self) -> bool {
+        self.shared.queries.load(Ordering::Relaxed)
+    }
+
+    /// Switches the query log; the switch itself is logged.
+    pub fn log_queries(&self, on: bool) {
+        if self.shared.queries.swap(on, Ordering::Relaxed) != on {
+            tracing::info!("query log switched {}", if on { "on" } else { "off" });
+        }
+    }
+
+    /// Opens a log file anew, after it was moved away.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::SeqCst);
+        self.writer.unpark();
+    }
+
+    /// Records written, and records lost because the queue was full or the destination failed.
+    pub fn counts(&self) -> (u64, u64) {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (load(&self.shared.written), load(&self.shared.dropped))
+    }
+
+    fn push(&self, record: Record) {
+        if self.shared.queue.push(record).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        // the fence pairs with the writer's: either it sees the record, or we see it asleep
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::Relaxed) {
+            self.writer.unpark();
+        }
+    }
+}
+
+impl Shared {
+    /// The writer thread: takes what is there, writes it in one go, sleeps when there is nothing.
+    fn write_all(&self, server: &str, format: Format, mut sink: sink::Sink) {
+        let mut text = String::new();
+        loop {
+            if self.reopen.swap(false, Ordering::SeqCst) {
+                sink.reopen();
+            }
+            let mut records = 0;
+            while records < 512
+                && let Some(record) = self.queue.pop()
+            {
+                match record {
+                    Record::Hit(hit) => form::hit(&mut text, format, server, &hit),
+                    Record::Query(query) => form::query(&mut text, format, server, &query),
+                }
+                records += 1;
+            }
+            if records > 0 {
+                let counter = if sink.write(&text) { &self.written } else { &self.dropped };
+                counter.fetch_add(records, Ordering::Relaxed);
+                text.clear();
+                continue;
+            }
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            self.asleep.store(true, Ordering::Relaxed);
+            std::sync::atomic::fence(Ordering::SeqCst);
+            if self.queue.is_empty() && !self.stopping.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            self.asleep.store(false, Ordering::Relaxed);
+        }
+    }
+}

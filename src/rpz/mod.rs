@@ -1,0 +1,117 @@
+//! Response policy zones as they are spelled, into the words of `policy`.
+//!
+//! ```text
+//!   zone file ──> master_file ── ordinary line ──> fast_line ─────────┐
+//!                  $TTL $ORIGIN                                       │ owner, type, TTL,
+//!                  $INCLUDE          anything else                    │ wire data
+//!                      └──────────────> entry ──> rdata_text ─────────┤
+//!   zone transfer (records in wire form) ─────────────────────────────┤
+//!                                                                     v
+//!                              owner: which trigger? ┐             intake
+//!                              rdata: which action?  ┴──────────────> │  <── local_data
+//!                                                                     v
+//!                                                         policy::rules::ZoneRules
+//! ```
+//!
+//! A bad record costs that record: it is skipped, and noted with its line, its owner and the
+//! reason. A file that is broken as a file (unreadable, no SOA, an open parenthesis at its
+//! end, beyond a limit) is refused whole, so that the rules in force stay in force.
+//!
+//! Source: internet-draft dnsop-dns-rpz-00, RFC 1035 section 5, and BIND's behaviour.
+
+mod entry;
+mod fast_line;
+mod intake;
+mod local_data;
+mod master_file;
+mod name_text;
+mod owner;
+mod rdata;
+mod rdata_text;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::dns::name::Name;
+use crate::policy::rules::ZoneRules;
+
+pub use intake::{Intake, Refusal};
+
+/// Default bound for the rules of one zone.
+pub const MAX_RULES: usize = 20_000_000;
+/// Default bound for the text of one zone, included files too, in octets.
+pub const MAX_BYTES: u64 = 1 << 30;
+/// Default bound for one line, in octets.
+pub const MAX_LINE: usize = 64 << 10;
+/// Default bound for one entry that spans lines, in octets.
+pub const MAX_ENTRY: usize = 256 << 10;
+/// Default bound for files that include files.
+pub const MAX_INCLUDE_DEPTH: usize = 8;
+
+/// How much a zone may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most rules.
+    pub max_rules: usize,
+    /// Most text, included files too, in octets.
+    pub max_bytes: u64,
+    /// Longest line, in octets.
+    pub max_line: usize,
+    /// Longest entry that spans lines, in octets.
+    pub max_entry: usize,
+    /// How deep files may include files; 0 forbids it.
+    pub max_include_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_rules: MAX_RULES,
+            max_bytes: MAX_BYTES,
+            max_line: MAX_LINE,
+            max_entry: MAX_ENTRY,
+            max_include_depth: MAX_INCLUDE_DEPTH,
+        }
+    }
+}
+
+/// Why a zone file was refused: `file:line: reason`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneError {
+    /// The file, which may be one that the zone's file includes.
+    pub file: PathBuf,
+    /// The line from 1, where there is one to blame.
+    pub line: Option<u32>,
+    /// What is wrong, and what to do where that is known.
+    pub reason: String,
+}
+
+impl fmt::Display for ZoneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " {}", self.reason)
+    }
+}
+
+impl std::error::Error for ZoneError {}
+
+/// Reads the policy zone `origin` from a file, and from those that it includes. Blocks.
+pub fn load(path: &Path, origin: &Name, limits: &Limits) -> Result<ZoneRules, ZoneError> {
+    master_file::from_file(path, origin, limits)
+}
+
+/// Reads the policy zone `origin` from text that came from elsewhere; `file` names it in
+/// messages. `$INCLUDE` is refused: such text has no business with the files of this host.
+pub fn parse(
+    text: &[u8],
+    file: &Path,
+    origin: &Name,
+    limits: &Limits,
+) -> Result<ZoneRules, ZoneError> {
+    master_file::from_text(text, file, origin, limits)
+}

@@ -1,0 +1,298 @@
+//! How policy arrives: zones from files, watched and loaded off the serving threads.
+//!
+//! ```text
+//!   config ─► Zones::load ─► PolicySet 1 ─► published
+//!   a file changes (rename, write, link) ─► changed() ─► reload: rules or error, per zone
+//!                                       ─► PolicySet n+1 ─► published; a bad file changes nothing
+//! ```
+//!
+//! The rules of every zone are kept as loaded, so that one bad file leaves the others alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::policy::rules::{SkippedRecord, ZoneRules};
+use crate::policy::set::{Mode, PolicySet, ZoneSettings};
+use crate::rpz::{Limits, ZoneError};
+
+mod file;
+
+use file::Stamp;
+
+/// One configured zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What the operator set for it.
+    pub settings: ZoneSettings,
+    /// Where its rules are.
+    pub file: PathBuf,
+    /// Most rules it may have.
+    pub max_rules: usize,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    source: Source,
+    rules: Arc<ZoneRules>,
+    stamp: Stamp,
+    /// Wall time of the load in milliseconds since 1970.
+    loaded: u64,
+    /// Why a newer version is not in force.
+    error: Option<String>,
+}
+
+/// All policy zones as they are loaded.
+#[derive(Clone, Default)]
+pub struct Zones {
+    loaded: Vec<Loaded>,
+}
+
+/// State of one zone, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct ZoneStatus {
+    /// Zone name.
+    pub zone: String,
+    /// Where it comes from.
+    pub source: String,
+    /// What its rules may do, the relay's own switch included.
+    pub mode: Mode,
+    /// Serial of its SOA.
+    pub serial: u32,
+    /// Rules it holds.
+    pub rules: usize,
+    /// Rules of triggers that this version does not enforce (client IP, IP, NSDNAME, NSIP).
+    pub not_enforced: usize,
+    /// Records that are no usable rules.
+    pub skipped: u64,
+    /// The first of them, in words.
+    pub skipped_first: Vec<String>,
+    /// Rules that an earlier one of the same trigger makes void.
+    pub duplicates: u64,
+    /// Seconds since it was loaded.
+    pub age_s: u64,
+    /// Why a newer version is not in force, if there is one that cannot be.
+    pub error: Option<String>,
+}
+
+/// Skipped records that status shows for one zone.
+const SKIPPED_SHOWN: usize = 5;
+
+impl Zones {
+    /// Loads all zones. Zones that `self` holds already, from an unchanged file, are taken over;
+    /// one that fails now but was loaded before stays as it was. A zone that was never loaded
+    /// and cannot be is an error, and then nothing is changed: all faults are given at once.
+    pub fn reconfigured(&self, sources: &[Source]) -> Result<Zones, Vec<ZoneError>> {
+        let mut faults = Vec::new();
+        let mut loaded = Vec::with_capacity(sources.len());
+        for source in sources {
+            let known = self.loaded.iter().find(|old| {
+                old.source.settings.name == source.settings.name && old.source.file == source.file
+            });
+            let stamp = Stamp::of(&source.file);
+            if let Some(old) = known
+                && old.stamp == stamp
+                && old.rules.len() <= source.max_rules
+            {
+                loaded.push(Loaded { source: source.clone(), ..old.clone() });
+                continue;
+            }
+            match (load(source), known) {
+                (Ok(rules), _) => loaded.push(fresh(source, rules, stamp)),
+                (Err(fault), Some(old)) => {
+                    log_kept(source, &fault);
+                    let error = Some(fault.to_string());
+                    let source = source.clone();
+                    loaded.push(Loaded { source, stamp, error, ..old.clone() });
+                }
+                (Err(fault), None) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(Zones { loaded }) } else { Err(faults) }
+    }
+
+    /// True if some file is not the one that was loaded.
+    pub fn changed(&self) -> bool {
+        self.loaded.iter().any(|zone| zone.stamp != Stamp::of(&zone.source.file))
+    }
+
+    /// Loads the files that changed. A bad one leaves its old rules in force, and says so.
+    /// `None`: the rules are the same.
+    pub fn refreshed(&self) -> (Zones, bool) {
+        let mut next = self.clone();
+        let mut new_rules = false;
+        for zone in &mut next.loaded {
+            let stamp = Stamp::of(&zone.source.file);
+            if stamp == zone.stamp {
+                continue;
+            }
+            match load(&zone.source) {
+                Ok(rules) => {
+                    *zone = fresh(&zone.source, rules, stamp);
+                    new_rules = true;
+                }
+                Err(fault) => {
+                    log_kept(&zone.source, &fault);
+                    zone.error = Some(fault.to_string());
+                    zone.stamp = stamp;
+                }
+            }
+        }
+        (next, new_rules)
+    }
+
+    /// Freezes the zones into a policy set. With `monitor`, no zone acts. Takes a while with a
+    /// million rules: not for a serving thread.
+    pub fn policy(&self, generation: u64, monitor: bool) -> PolicySet {
+        let zones = self.loaded.iter().map(|zone| {
+            let mut settings = zone.source.settings.clone();
+            if monitor && settings.mode == Mode::Enforce {
+                settings.mode = Mode::Monitor;
+            }
+            (settings, Arc::clone(&zone.rules))
+        });
+        PolicySet::build(generation, zones.collect())
+    }
+
+    /// State of every zone, under the policy set made of it.
+    pub fn status(&self, policy: &PolicySet) -> Vec<ZoneStatus> {
+        let now = clock::wall_millis();
+        self.loaded
+            .iter()
+            .enumerate()
+            .map(|(i, zone)| {
+                let rules = &zone.rules;
+                let frozen = policy.zones().get(i);
+                ZoneStatus {
+                    zone: zone.source.settings.name.to_string(),
+                    source: zone.source.file.display().to_string(),
+                    mode: frozen.map_or(zone.source.settings.mode, |z| z.settings.mode),
+                    serial: rules.soa.serial,
+                    rules: rules.len(),
+                    not_enforced: rules.len() - rules.names.len(),
+                    skipped: rules.skipped.total,
+                    skipped_first: in_words(&rules.skipped.first),
+                    duplicates: frozen.map_or(0, |z| z.duplicates),
+                    age_s: now.saturating_sub(zone.loaded) / 1000,
+                    error: zone.error.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn load(source: &Source) -> Result<ZoneRules, ZoneError> {
+    let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
+    crate::rpz::load(&source.file, &source.settings.name, &limits)
+}
+
+fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
+    let name = &source.settings.name;
+    tracing::info!("policy zone {name}: serial {}, {} rules", rules.soa.serial, rules.len());
+    if rules.skipped.total > 0 {
+        let first = in_words(&rules.skipped.first[..rules.skipped.first.len().min(1)]);
+        let first = first.first().map_or("", String::as_str);
+        tracing::warn!(
+            "policy zone {name}: {} records are no usable rules, the first: {first}",
+            rules.skipped.total
+        );
+    }
+    let others = rules.len() - rules.names.len();
+    if others > 0 {
+        tracing::warn!(
+            "policy zone {name}: {others} rules have client-IP, IP, NSDNAME or NSIP triggers, \
+             which this version does not enforce"
+        );
+    }
+    let loaded = clock::wall_millis();
+    Loaded { source: source.clone(), rules: Arc::new(rules), stamp, loaded, error: None }
+}
+
+fn log_kept(source: &Source, fault: &ZoneError) {
+    let name = &source.settings.name;
+    tracing::error!("policy zone {name}: the old rules stay in force: {fault}");
+}
+
+fn in_words(skipped: &[SkippedRecord]) -> Vec<String> {
+    let shown = skipped.iter().take(SKIPPED_SHOWN);
+    shown
+        .map(|record| {
+            let file = record.file.as_ref().map_or(String::new(), |file| format!("{file}, "));
+            format!("{file}line {}: {}: {}", record.line, record.owner, record.reason)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::set::Override;
+
+    const GOOD: &str = "$TTL 60\n@ SOA localhost. root.localhost. 7 3600 600 86400 60\n\
+                        @ NS localhost.\nbad.example CNAME .\n";
+
+    fn source(file: &std::path::Path) -> Source {
+        Source {
+            settings: ZoneSettings {
+                name: "block.test".parse().unwrap(),
+                mode: Mode::Enforce,
+                action: Override::Given,
+                recursive_only: false,
+                add_soa: true,
+                max_ttl: 5,
+                ede: None,
+                log: true,
+            },
+            file: file.to_owned(),
+            max_rules: 10,
+        }
+    }
+
+    #[test]
+    fn a_bad_file_changes_nothing_and_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        std::fs::write(&path, GOOD).unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        assert!(!zones.changed());
+
+        std::fs::write(&path, "no zone at all ( \n").unwrap();
+        assert!(zones.changed());
+        let (kept, new_rules) = zones.refreshed();
+        let status = &kept.status(&kept.policy(2, false))[0];
+        assert!(!new_rules && status.rules == 1 && status.serial == 7);
+        assert!(status.error.as_ref().unwrap().contains("block.rpz:1"), "{:?}", status.error);
+        assert!(!kept.changed(), "one complaint for one change");
+
+        // a new file in its place, by rename
+        let next = dir.path().join("next");
+        std::fs::write(&next, GOOD.replace(" 7 ", " 8 ") + "worse.example CNAME .\n").unwrap();
+        std::fs::rename(&next, &path).unwrap();
+        let (new, new_rules) = kept.refreshed();
+        let status = &new.status(&new.policy(3, false))[0];
+        assert!(new_rules && status.rules == 2 && status.serial == 8 && status.error.is_none());
+    }
+
+    #[test]
+    fn a_zone_that_never_loaded_is_a_fault() {
+        let missing = source(std::path::Path::new("/nonexistent/block.rpz"));
+        let faults = Zones::default().reconfigured(&[missing.clone(), missing]).err().unwrap();
+        assert_eq!(faults.len(), 2);
+    }
+
+    #[test]
+    fn monitor_switches_all_zones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        std::fs::write(&path, GOOD).unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let policy = zones.policy(1, true);
+        let stage = policy.stage(&"bad.example".parse().unwrap(), true);
+        assert!(stage.winner().is_none() && stage.watching().count() == 1);
+        let policy = zones.policy(1, false);
+        let stage = policy.stage(&"bad.example".parse().unwrap(), true);
+        assert!(stage.winner().is_some() && stage.watching().count() == 0);
+    }
+}

@@ -1,0 +1,21 @@
+//! Black-box tests: the real program between real clients and real or scripted servers.
+
+mod harness;
+
+mod cache;
+mod daemon;
+mod doh;
+mod failover;
+mod hostile;
+mod itself;
+mod listen;
+mod local;
+mod packets;
+mod peers;
+mod plain;
+mod policy;
+mod policy_life;
+mod reload;
+mod tcp;
+mod tell;
+mod truncation;
