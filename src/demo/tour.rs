@@ -1,0 +1,186 @@
+//! The tour: queries that show what the relay does, and what each should bring.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::{client, say, status_command};
+
+/// Longest wait for a reply: beyond the relay's own deadline.
+const WAIT: Duration = Duration::from_secs(5);
+/// Wait for a reply that must not come.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// What happens before a query of the tour.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    /// Backend 1 is killed, connections and all.
+    FirstDies,
+    /// Backend 2 too, and a second passes.
+    BothDead,
+}
+
+struct Step {
+    before: Before,
+    name: &'static str,
+    kind: &'static str,
+    tcp: bool,
+    shows: &'static str,
+    expected: &'static str,
+    /// The backends must not have been asked.
+    here: bool,
+}
+
+const fn step(
+    name: &'static str,
+    kind: &'static str,
+    shows: &'static str,
+    expected: &'static str,
+) -> Step {
+    Step { before: Before::Nothing, name, kind, tcp: false, shows, expected, here: false }
+}
+
+const TOUR: &[Step] = &[
+    step("www.example.com", "A", "a clean name, over DoH", "NOERROR 192.0.2.10"),
+    Step {
+        here: true,
+        ..step("www.example.com", "A", "the same from the cache", "NOERROR 192.0.2.10")
+    },
+    step("nowhere.example.com", "A", "a name that does not exist", "NXDOMAIN"),
+    Step {
+        here: true,
+        ..step("blocked.example", "A", "blocked: NXDOMAIN", "NXDOMAIN EDE 15")
+    },
+    Step {
+        here: true,
+        ..step("www.blocked.example", "A", "blocked by a wildcard", "NXDOMAIN EDE 15")
+    },
+    step("ok.blocked.example", "A", "an exception: passthru", "NOERROR 198.51.100.3"),
+    Step { here: true, ..step("nodata.example", "A", "blocked: NODATA", "NOERROR EDE 15") },
+    step(
+        "garden.example",
+        "A",
+        "a walled garden",
+        "NOERROR CNAME page.demo.example 192.0.2.99 EDE 15",
+    ),
+    Step {
+        here: true,
+        ..step("local.example", "A", "the rule's own address", "NOERROR 192.0.2.77 EDE 15")
+    },
+    step(
+        "alias.example.com",
+        "A",
+        "an alias into a blocked name",
+        "NXDOMAIN CNAME www.blocked.example EDE 15",
+    ),
+    Step { here: true, ..step("drop.example", "A", "blocked: no reply", "(no reply)") },
+    Step { here: true, ..step("tcp.example", "A", "TCP only, over UDP", "NOERROR TC") },
+    Step {
+        tcp: true,
+        ..step("tcp.example", "A", "TCP only, over TCP", "NOERROR 198.51.100.8")
+    },
+    step("watched.example", "A", "a rule that only watches", "NOERROR 198.51.100.9"),
+    Step {
+        here: true,
+        ..step("printer.corp.example", "A", "a host of the configuration", "NOERROR 10.0.0.9")
+    },
+    step("large.example.com", "TXT", "too large for a datagram", "NOERROR TC"),
+    Step {
+        tcp: true,
+        ..step("large.example.com", "TXT", "the same over TCP", "NOERROR 20 records")
+    },
+    step("short.example.com", "A", "a name with a TTL of 1 s", "NOERROR 192.0.2.12"),
+    Step {
+        before: Before::FirstDies,
+        ..step("fresh.example.com", "A", "backend 1 killed: the other", "NOERROR 192.0.2.11")
+    },
+    Step {
+        before: Before::BothDead,
+        ..step("short.example.com", "A", "both killed: stale", "NOERROR 192.0.2.12 EDE 3")
+    },
+    Step {
+        here: true,
+        ..step("www.example.com", "A", "both killed: from the cache", "NOERROR 192.0.2.10")
+    },
+    Step {
+        here: true,
+        ..step("blocked.example", "A", "both killed: still blocked", "NXDOMAIN EDE 15")
+    },
+];
+
+/// Asks every query of the tour and prints a table. Gives the number of differences.
+pub(super) fn walk(relay: SocketAddr, backends: &[Arc<Backend>]) -> usize {
+    say(&format!("{:<30} {:<42} {}\n", "what it shows", "expected", "got"));
+    let mut differences = 0;
+    for step in TOUR {
+        prepare(step.before, backends);
+        let asked = || backends.iter().map(|b| b.asked()).sum::<usize>();
+        let before = asked();
+        let wait = if step.expected == "(no reply)" { SILENCE } else { WAIT };
+        let reply = if step.tcp {
+            client::ask_tcp(relay, step.name, step.kind, wait)
+        } else {
+            client::ask_once(relay, step.name, step.kind, wait)
+        };
+        let mut got = reply.map_or_else(|| "(no reply)".to_owned(), |reply| reply.words);
+        if step.here && asked() != before {
+            got.push_str(" (asked a backend)");
+        }
+        let verdict = if got == step.expected {
+            "ok".to_owned()
+        } else {
+            differences += 1;
+            format!("DIFFERS: {got}")
+        };
+        say(&format!("{:<30} {:<42} {verdict}\n", step.shows, step.expected));
+    }
+    say(&format!("{} queries, {differences} differences\n", TOUR.len()));
+    differences
+}
+
+fn prepare(before: Before, backends: &[Arc<Backend>]) {
+    match before {
+        Before::Nothing => {}
+        Before::FirstDies => backends[0].set_running(false),
+        Before::BothDead => {
+            backends[1].set_running(false);
+            // the TTL of one second has to pass
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+    }
+}
+
+/// What to try by hand.
+pub(super) fn invitation(relay: SocketAddr, config: &Path) -> String {
+    let mut out = String::new();
+    // writing to a String cannot fail, here and below
+    let _ = writeln!(out, "\nThe relay is ready. Try, in another terminal:\n");
+    let by_hand = |step: &&Step| matches!(step.before, Before::Nothing);
+    for step in TOUR.iter().filter(by_hand) {
+        let flags = match (step.tcp, step.expected.ends_with("TC")) {
+            (true, _) => " +tcp",
+            (false, true) => " +ignore",
+            (false, false) => "",
+        };
+        let kind = if step.kind == "A" { "" } else { step.kind };
+        let query = format!("dig @{} -p {} {} {kind}{flags}", relay.ip(), relay.port(), step.name);
+        let _ = writeln!(out, "  {}\n      {}: {}", query.trim_end(), step.shows, step.expected);
+    }
+    let _ = writeln!(
+        out,
+        "  dig @{} -p {} which.example.com TXT +short\n      which backend answers",
+        relay.ip(),
+        relay.port()
+    );
+    let _ = writeln!(out, "  {}", status_command(config));
+    let _ = writeln!(out, "  curl http://{}:8053/metrics\n", relay.ip());
+    let _ = writeln!(
+        out,
+        "Type 1 or 2 and Enter to stop or start a backend; Ctrl-C ends.\nPolicy hits:"
+    );
+    out
+}
