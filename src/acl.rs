@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn overlapping_networks_and_both_families() {
-        let nets = ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32", "fc00::/7", "::1/128", "9.0.0.0/9"];
+        let nets =
+            ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.7/32", "fc00::/7", "::1/128", "9.0.0.0/9"];
         let acl = Acl::new(nets.map(|n| n.parse().unwrap()));
         for (ip, inside) in [
             ("10.0.0.0", true),

@@ -29,12 +29,20 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     let mut gauge = |name: &str, help: &str, value: i64| {
         registry.register(name, help, ConstGauge::new(value));
     };
-    gauge("queries_in_flight", "Queries waiting for an upstream", signed(status.count("in_flight")));
+    gauge(
+        "queries_in_flight",
+        "Queries waiting for an upstream",
+        signed(status.count("in_flight")),
+    );
     gauge("uptime_seconds", "Seconds since the start", signed(status.uptime_s));
     gauge("policy_generation", "Generation of policy in force", signed(status.generation));
     gauge("policy_bytes", "Memory of the policy matcher", status.policy_bytes as i64);
     gauge("policy_monitor_only", "1 if no zone acts", (status.policy_mode == "monitor").into());
-    gauge("reload_failed", "1 if the last reload changed nothing", status.reload_error.is_some().into());
+    gauge(
+        "reload_failed",
+        "1 if the last reload changed nothing",
+        status.reload_error.is_some().into(),
+    );
     gauge("cache_entries", "Answers kept", status.cache.entries as i64);
     gauge("cache_bytes", "Memory of the answers kept", signed(status.cache.bytes));
     gauge("tcp_connections", "TCP connections open", status.tcp_connections as i64);
@@ -88,10 +96,8 @@ fn upstreams(registry: &mut Registry, status: &Status) {
     let failed = counters("backend_failed", "Tries that failed at a backend");
     for upstream in &status.upstreams {
         for backend in &upstream.backends {
-            let labels: Labels = vec![
-                ("upstream", upstream.name.clone()),
-                ("backend", backend.address.to_string()),
-            ];
+            let labels: Labels =
+                vec![("upstream", upstream.name.clone()), ("backend", backend.address.to_string())];
             up.get_or_create(&labels).set((backend.state == BackendState::Up).into());
             latency.get_or_create(&labels).set(backend.latency_ms.unwrap_or(0.0).round() as i64);
             connections.get_or_create(&labels).set(backend.connections as i64);

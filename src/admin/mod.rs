@@ -172,7 +172,6 @@ impl Status {
     }
 }
 
-
 /// What a check tells of a zone.
 #[derive(Clone, Debug, Serialize)]
 pub struct ZoneSummary {

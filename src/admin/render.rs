@@ -69,15 +69,14 @@ fn upstreams(out: &mut String, v: &Value) {
                 Some(ms) => format!("{ms:.1} ms"),
                 None => "-".to_owned(),
             };
+            let standby = if backend["standby"] == true { ", standby" } else { "" };
             let _ = writeln!(
                 out,
-                "  {:<24} {:<8} {:>10} {:>9} sent {:>6} failed{}",
+                "  {:<22} {:<13} {latency:>9} {:>10} sent {:>5} failed",
                 text(&backend["address"]),
-                text(&backend["state"]),
-                latency,
+                format!("{}{standby}", text(&backend["state"])),
                 number(&backend["sent"]),
                 number(&backend["failed"]),
-                if backend["standby"] == true { " standby" } else { "" },
             );
             if let Some(error) = backend["last_error"].as_str() {
                 let ago = duration(number(&backend["last_error_ago_s"]));

@@ -151,8 +151,13 @@ impl quick_cache::Weighter<Box<[u8]>, Arc<Entry>> for Weigher {
     }
 }
 
-type Entries =
-    Shards<Box<[u8]>, Arc<Entry>, Weigher, foldhash::fast::RandomState, DefaultLifecycle<Box<[u8]>, Arc<Entry>>>;
+type Entries = Shards<
+    Box<[u8]>,
+    Arc<Entry>,
+    Weigher,
+    foldhash::fast::RandomState,
+    DefaultLifecycle<Box<[u8]>, Arc<Entry>>,
+>;
 type Failures = Shards<Box<[u8]>, (Moment, Failed)>;
 
 /// The cache. Shared by all workers; a look-up takes one shard's read lock.
@@ -219,7 +224,13 @@ impl Cache {
     }
 
     /// Remembers a failure until `until`. A good answer that is still kept stays.
-    pub fn store_failure(&self, upstream: usize, question: &Question, failed: Failed, until: Moment) {
+    pub fn store_failure(
+        &self,
+        upstream: usize,
+        question: &Question,
+        failed: Failed,
+        until: Moment,
+    ) {
         if self.settings.size > 0 {
             self.failures.insert(Key::new(upstream, question).bytes().into(), (until, failed));
         }
@@ -281,8 +292,8 @@ impl Key {
         // ids count the upstreams ever built: they wrap far beyond any cached answer's life
         bytes[..2].copy_from_slice(&(upstream as u16).to_be_bytes());
         bytes[2..4].copy_from_slice(&q.rtype.to_be_bytes());
-        bytes[4] = if q.dnssec_ok { KEY_DO } else { 0 }
-            | if q.checking_disabled { KEY_CD } else { 0 };
+        bytes[4] =
+            if q.dnssec_ok { KEY_DO } else { 0 } | if q.checking_disabled { KEY_CD } else { 0 };
         let len = KEY_HEAD + q.name.len();
         bytes[KEY_HEAD..len].copy_from_slice(q.name.as_wire());
         Key { len, bytes }

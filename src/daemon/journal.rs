@@ -25,7 +25,8 @@ pub fn begin() {
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(|panic| {
         // the message may hold a name that somebody asked for: only the place is told
-        let place = panic.location().map_or_else(String::new, |l| format!("{}:{}", l.file(), l.line()));
+        let place =
+            panic.location().map_or_else(String::new, |l| format!("{}:{}", l.file(), l.line()));
         tracing::error!("internal fault (a panic) at {place}; please report it");
     }));
 }

@@ -117,9 +117,9 @@ pub fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), Trouble>
 async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(), Trouble> {
     let settings = config::load(&options.config).map_err(Trouble::Config)?;
     let control_path = settings.server.control.clone();
-    let control = admin::control::bind(&control_path).await.map_err(|e| {
-        Trouble::System(format!("control socket {}: {e}", control_path.display()))
-    })?;
+    let control = admin::control::bind(&control_path)
+        .await
+        .map_err(|e| Trouble::System(format!("control socket {}: {e}", control_path.display())))?;
     let status = match settings.status.listen {
         Some(address) => Some(bind_status(address)?),
         None => None,

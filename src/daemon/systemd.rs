@@ -36,9 +36,11 @@ pub(super) fn stopping() {
 
 /// Reloads at SIGHUP until SIGTERM, SIGINT or `stop`.
 pub(super) async fn signals(relay: &Arc<Relay>, stop: &mut watch::Receiver<bool>) {
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
-        (listen(SignalKind::hangup()), listen(SignalKind::terminate()), listen(SignalKind::interrupt()))
-    else {
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
+        listen(SignalKind::hangup()),
+        listen(SignalKind::terminate()),
+        listen(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be received");
         return;
     };

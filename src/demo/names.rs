@@ -56,7 +56,12 @@ pub(super) fn records() -> Vec<Known> {
     for i in 0..20u8 {
         let mut rdata = vec![90];
         rdata.extend(std::iter::repeat_n(b'a' + i, 90));
-        records.push(Known { owner: name("large.example.com"), rtype: rtype::TXT, ttl: 300, rdata });
+        records.push(Known {
+            owner: name("large.example.com"),
+            rtype: rtype::TXT,
+            ttl: 300,
+            rdata,
+        });
     }
     records
 }

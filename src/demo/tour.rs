@@ -51,10 +51,7 @@ const TOUR: &[Step] = &[
         ..step("www.example.com", "A", "the same from the cache", "NOERROR 192.0.2.10")
     },
     step("nowhere.example.com", "A", "a name that does not exist", "NXDOMAIN"),
-    Step {
-        here: true,
-        ..step("blocked.example", "A", "blocked: NXDOMAIN", "NXDOMAIN EDE 15")
-    },
+    Step { here: true, ..step("blocked.example", "A", "blocked: NXDOMAIN", "NXDOMAIN EDE 15") },
     Step {
         here: true,
         ..step("www.blocked.example", "A", "blocked by a wildcard", "NXDOMAIN EDE 15")
@@ -79,10 +76,7 @@ const TOUR: &[Step] = &[
     ),
     Step { here: true, ..step("drop.example", "A", "blocked: no reply", "(no reply)") },
     Step { here: true, ..step("tcp.example", "A", "TCP only, over UDP", "NOERROR TC") },
-    Step {
-        tcp: true,
-        ..step("tcp.example", "A", "TCP only, over TCP", "NOERROR 198.51.100.8")
-    },
+    Step { tcp: true, ..step("tcp.example", "A", "TCP only, over TCP", "NOERROR 198.51.100.8") },
     step("watched.example", "A", "a rule that only watches", "NOERROR 198.51.100.9"),
     Step {
         here: true,

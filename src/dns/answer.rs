@@ -137,8 +137,9 @@ impl Answer {
         let chain_ttl = in_answer().map(|r| sane_ttl(r.ttl)).min();
         let lifetime = match (rcode, negative) {
             (rcode::NOERROR, false) => chain_ttl,
-            (rcode::NOERROR | rcode::NXDOMAIN, true) => negative_ttl(&message, records)
-                .map(|ttl| ttl.min(chain_ttl.unwrap_or(u32::MAX))),
+            (rcode::NOERROR | rcode::NXDOMAIN, true) => {
+                negative_ttl(&message, records).map(|ttl| ttl.min(chain_ttl.unwrap_or(u32::MAX)))
+            }
             _ => None,
         };
         let signed = records.iter().any(|r| {
@@ -290,8 +291,7 @@ fn sane_ttl(ttl: u32) -> u32 {
 
 /// The lesser of the TTL and the minimum field of the SOA in authority (RFC 2308 section 5).
 fn negative_ttl(message: &[u8], records: &[Record]) -> Option<u32> {
-    let soa =
-        records.iter().find(|r| r.section == Section::Authority && r.rtype == rtype::SOA)?;
+    let soa = records.iter().find(|r| r.section == Section::Authority && r.rtype == rtype::SOA)?;
     let minimum = u32_at(message, soa.rdata.end.checked_sub(4)?)?;
     Some(sane_ttl(soa.ttl).min(sane_ttl(minimum)))
 }

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn cookies_have_legal_lengths() {
-        for (len, good) in [(0, false), (7, false), (8, true), (9, false), (16, true), (41, false)] {
+        for (len, good) in [(0, false), (7, false), (8, true), (9, false), (16, true), (41, false)]
+        {
             let mut rdata = vec![0, 10, 0, len];
             rdata.extend(std::iter::repeat_n(0, len as usize));
             assert_eq!(check_query_options(&rdata).is_ok(), good, "{len}");

@@ -19,8 +19,7 @@ pub fn record(message: &[u8], record: &Record, ttl: u32) -> String {
     });
     let data = data.unwrap_or_else(|| generic(&message[record.rdata.clone()]));
     let dot = if owner.is_root() { "" } else { "." };
-    let printable: String =
-        data.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let printable: String = data.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     format!("{owner}{dot} {ttl} IN {} {printable}", rtype::text(record.rtype))
 }
 

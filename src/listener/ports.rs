@@ -37,8 +37,8 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // bounded by the number of addresses: one order each
         let (orders, mut inbox) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(
-            move || {
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 runtime.block_on(async move {
                     while let Some(order) = inbox.recv().await {
                         let handler = Arc::clone(&handler);
@@ -58,8 +58,7 @@ impl Worker {
                 });
                 // tasks that did not end in time are dropped here
                 runtime.shutdown_background();
-            },
-        )?;
+            })?;
         Ok(Worker { orders, thread })
     }
 }

@@ -194,8 +194,7 @@ impl<H: Handler> Connection<H> {
                 };
                 self.answer_later(later, permit, replies.clone());
             }
-            if chunk.len() >= GATHERED && replies.send(std::mem::take(&mut chunk)).await.is_err()
-            {
+            if chunk.len() >= GATHERED && replies.send(std::mem::take(&mut chunk)).await.is_err() {
                 return false;
             }
         }

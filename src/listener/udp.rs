@@ -50,11 +50,7 @@ struct Batch {
 impl Batch {
     /// Receives one batch, answers what can be answered at once, hands the rest to tasks.
     /// "Would block" means that the queue is empty now.
-    fn run<H: Handler>(
-        &mut self,
-        socket: &Arc<UdpSocket>,
-        handler: &Arc<H>,
-    ) -> io::Result<()> {
+    fn run<H: Handler>(&mut self, socket: &Arc<UdpSocket>, handler: &Arc<H>) -> io::Result<()> {
         let count = self.inbound.receive(socket.as_fd())?;
         let round = handler.round();
         for i in 0..count {

@@ -57,14 +57,13 @@ impl Road {
         page: &mut Page<'_>,
         hit: &Hit<'_>,
         behind: Behind<'_>,
-    ) -> Result<Acted, Need> {
+    ) -> Result<Acted, Box<Need>> {
         let qtype = asked.query.question.rtype;
         // an action without its data cannot be: closed
         let Some(data) = hit.zone.data(hit.action) else {
             return Ok(page.negative(hit, behind, crate::dns::rcode::NXDOMAIN));
         };
-        let wanted =
-            |record: &&LocalRecord| qtype == rtype::ANY || record.rtype == qtype;
+        let wanted = |record: &&LocalRecord| qtype == rtype::ANY || record.rtype == qtype;
         let Some(target) = data.cname() else {
             return Ok(match data.records().iter().any(|r| wanted(&r)) {
                 true => page.data(hit, behind, data.records().iter().filter(wanted)),

@@ -45,7 +45,7 @@ impl Known {
 impl Road {
     /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
     /// second type), until there is a reply. Always ends before the client gives up.
-    pub(super) async fn forward(&self, asked: &Asked, mut need: Need) -> Option<Vec<u8>> {
+    pub(super) async fn forward(&self, asked: &Asked, mut need: Box<Need>) -> Option<Vec<u8>> {
         let spent = Moment::now().since(asked.arrived);
         let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
         let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
@@ -53,7 +53,7 @@ impl Road {
         let mut known = Known::default();
         let mut buf = vec![0; Page::room(asked, self.snapshot().payload)];
         for _ in 0..limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
-            let Need { upstream, question } = need;
+            let Need { upstream, question } = *need;
             let asking = upstream.ask(&question, asked.source.worker);
             tokio::pin!(asking);
             let mut outcome = Err(code::NETWORK_ERROR);
@@ -89,12 +89,7 @@ impl Road {
     }
 
     /// The reply, if one can be given now.
-    fn judge_again(
-        &self,
-        asked: &Asked,
-        known: &Known,
-        buf: &mut [u8],
-    ) -> Option<Option<Vec<u8>>> {
+    fn judge_again(&self, asked: &Asked, known: &Known, buf: &mut [u8]) -> Option<Option<Vec<u8>>> {
         match self.judge(&self.snapshot(), asked, known, buf) {
             Judged::Ask(_) => None,
             judged => Some(self.sent(asked, judged, buf)),

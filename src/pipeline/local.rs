@@ -85,10 +85,8 @@ enum Data<'l> {
 }
 
 /// Loopback addresses, as `localhost` has them.
-const LOOPBACK: [IpAddr; 2] = [
-    IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-];
+const LOOPBACK: [IpAddr; 2] =
+    [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
 
 impl LocalNames {
     /// Tables for these settings.
@@ -272,9 +270,7 @@ mod tests {
         let question = Question::plain(literal(name), rtype);
         let answer = names.answer(&question, routed)?;
         let data = match answer.found {
-            Data::Addresses(a) => {
-                a.iter().filter(|ip| ip.is_ipv4() == (rtype == rtype::A)).count()
-            }
+            Data::Addresses(a) => a.iter().filter(|ip| ip.is_ipv4() == (rtype == rtype::A)).count(),
             Data::Names(n) => n.len(),
             Data::None => 0,
         };

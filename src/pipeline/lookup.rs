@@ -58,7 +58,7 @@ impl Road {
         asked: &Asked,
         known: &Known,
         name: &Name,
-    ) -> Result<Truth, Need> {
+    ) -> Result<Truth, Box<Need>> {
         let question = Question { name: *name, ..asked.query.question };
         let [first, second] = *Self::lookup_types(&question) else {
             return self.look_up_one(snap, known, question);
@@ -79,7 +79,7 @@ impl Road {
         snap: &Snapshot,
         known: &Known,
         question: Question,
-    ) -> Result<Truth, Need> {
+    ) -> Result<Truth, Box<Need>> {
         let upstream = snap.routes.find(&question.name).upstream;
         let id = upstream.id();
         let fault = match known.get(id, &question) {
@@ -106,7 +106,7 @@ impl Road {
                 stale(entry)
             }
             (Found::Missing(_), None) => {
-                return Err(Need { upstream: Arc::clone(upstream), question });
+                return Err(Box::new(Need { upstream: Arc::clone(upstream), question }));
             }
         })
     }

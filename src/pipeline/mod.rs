@@ -38,8 +38,8 @@ use crate::policy::action::Action;
 use crate::policy::stage::Hit;
 use crate::report::Reporter;
 
-mod admit;
 mod act;
+mod admit;
 mod forward;
 pub mod local;
 mod lookup;
@@ -78,13 +78,13 @@ enum Judged {
     /// Nothing is sent.
     Silence(Outcome),
     /// An upstream has to be asked first.
-    Ask(Need),
+    Ask(Box<Need>),
 }
 
 /// A query on its way to an upstream.
 pub struct Waiting {
     asked: Asked,
-    need: Need,
+    need: Box<Need>,
 }
 
 impl Road {
@@ -232,7 +232,7 @@ impl Road {
         &self,
         snap: &Snapshot,
         asked: &Asked,
-        need: Need,
+        need: Box<Need>,
         page: &mut Page<'_>,
     ) -> Judged {
         if asked.query.recursion_desired() {

@@ -100,9 +100,9 @@ impl Road {
             return;
         }
         let cells = self.counters.worker(asked.source.worker);
-        let links = behind.into_iter().flat_map(|(entry, last)| {
-            (0..=last).map_while(|link| entry.answer.link_target(link))
-        });
+        let links = behind
+            .into_iter()
+            .flat_map(|(entry, last)| (0..=last).map_while(|link| entry.answer.link_target(link)));
         for name in std::iter::once(asked.query.question.name).chain(links) {
             let stage = snap.policy.stage(&name, asked.query.recursion_desired());
             for hit in stage.watching() {

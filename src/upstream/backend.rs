@@ -7,6 +7,8 @@
 //!           └─ Pool 0 … 7   one open connection each, one handshake at a time
 //! ```
 
+mod pool;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
@@ -17,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use self::pool::Pool;
 use super::budget::ConnectBudget;
-use super::connection::{self, Connection, Endpoint, NoStream, Room, StreamPermit};
+use super::connection::Endpoint;
 use super::failure::{Class, Fault};
 use super::health::{Around, Change, Event, Health, Line};
 use super::latency::{self, Latency};
@@ -66,24 +69,6 @@ pub(super) struct Counts {
     pub(super) answered: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) retried: AtomicU64,
-}
-
-/// The connections of one worker (or of several that share a pool) to one backend.
-struct Pool {
-    state: Mutex<PoolState>,
-    /// Something about the connection changed.
-    changed: Notify,
-    room: Arc<Room>,
-}
-
-struct PoolState {
-    current: Option<Arc<Connection>>,
-    /// A handshake is under way.
-    connecting: bool,
-    /// Handshakes that ended, and how the last one did.
-    ended: u64,
-    last: Option<Fault>,
-    budget: ConnectBudget,
 }
 
 /// A snapshot of one backend for the status.
@@ -197,12 +182,13 @@ impl Backend {
     }
 
     /// Expected time to an answer in microseconds: measured time times those who wait. An old
-    /// measure fades, so that a backend that was slow once gets another chance.
+    /// measure fades, so that a backend that was slow once gets another chance; below a
+    /// millisecond, differences mean nothing.
     pub(super) fn cost(&self, now: Instant) -> u64 {
         let average = u64::from(self.marks.average_us.load(Relaxed));
         let age = ms(now).saturating_sub(self.marks.sampled_at.load(Relaxed));
         let faded = average >> (age / limits::LATENCY_FADES.as_millis() as u64).min(16);
-        faded.max(1) * (self.marks.in_flight.load(Relaxed) as u64 + 1)
+        faded.max(limits::LATENCY_FLOOR_US) * (self.marks.in_flight.load(Relaxed) as u64 + 1)
     }
 
     /// 95th percentile of the time to an answer, if enough is known.
@@ -390,155 +376,11 @@ impl Backend {
             in_flight: self.marks.in_flight.load(Relaxed),
         }
     }
-
-    // ── connections ──
-
-    /// A stream at once, if the pool's connection is open and has one.
-    pub(super) fn stream_now(&self, pool: usize) -> Option<StreamPermit> {
-        let state = locked(&self.pools[pool].state);
-        state.current.as_ref()?.permit().ok()
-    }
-
-    /// A stream on the pool's connection, which is opened if need be. Waits for a handshake
-    /// that is under way, and a bounded time for a stream.
-    pub(super) async fn stream(self: &Arc<Self>, pool: usize) -> Result<StreamPermit, Fault> {
-        let full_until = Instant::now() + limits::STREAM_WAIT;
-        let place = &self.pools[pool];
-        let mut waits_for = None;
-        loop {
-            let changed = place.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match self.look_for_stream(pool, waits_for) {
-                Look::Stream(permit) => return Ok(permit),
-                Look::Failed(fault) => return Err(fault),
-                Look::Handshake(number) => {
-                    waits_for = Some(number);
-                    changed.await;
-                }
-                Look::Later(wait) => tokio::time::sleep(wait).await,
-                Look::Full => {
-                    if Instant::now() >= full_until {
-                        return Err(Fault::Busy);
-                    }
-                    place.room.wait(limits::STREAM_POLL).await;
-                }
-            }
-        }
-    }
-
-    /// One look at the pool. Starts a handshake if there is no connection and none under way.
-    fn look_for_stream(self: &Arc<Self>, pool: usize, waits_for: Option<u64>) -> Look {
-        let now = Instant::now();
-        let mut state = locked(&self.pools[pool].state);
-        if let Some(connection) = &state.current {
-            match connection.permit() {
-                Ok(permit) => return Look::Stream(permit),
-                Err(NoStream::Full) => return Look::Full,
-                Err(NoStream::Over) => state.let_go(now),
-            }
-        }
-        if state.connecting {
-            return Look::Handshake(state.ended + 1);
-        }
-        if let Some(number) = waits_for.filter(|number| state.ended >= *number) {
-            let last = state.last.clone().filter(|_| number == state.ended);
-            if let Some(fault) = last {
-                return Look::Failed(fault);
-            }
-        }
-        let up = self.is_up();
-        if !state.budget.take(now) {
-            // up: the wait is short, and the question may still be saved
-            return if up {
-                Look::Later(state.budget.wait(now).max(Duration::from_millis(1)))
-            } else {
-                Look::Failed(state.last.clone().unwrap_or(Fault::ConnectLimit))
-            };
-        }
-        if !up && !locked(&self.connects_down).take(now) {
-            return Look::Failed(state.last.clone().unwrap_or(Fault::ConnectLimit));
-        }
-        let Some(endpoint) = self.endpoint.clone() else { return Look::Failed(Fault::Internal) };
-        state.connecting = true;
-        let number = state.ended + 1;
-        drop(state);
-        let attempt = Attempt { backend: Arc::downgrade(self), pool, fault: Some(Fault::Internal) };
-        let room = self.pools[pool].room.clone();
-        tokio::spawn(run_connection(endpoint, room, attempt));
-        Look::Handshake(number)
-    }
-
-    /// A connection of this backend went silent: the others may be dead, too.
-    fn suspect_all(&self) {
-        for pool in &self.pools {
-            if let Some(connection) = &locked(&pool.state).current {
-                connection.want_ping();
-            }
-        }
-    }
 }
 
 impl Around {
     /// Nothing known of any peer.
     const NOBODY: Around = Around { others_up: false, peer_share: None, roll: 0.0 };
-}
-
-/// What one look at a pool found.
-enum Look {
-    Stream(StreamPermit),
-    /// The handshake of this number is under way.
-    Handshake(u64),
-    /// Connecting is allowed again after so long.
-    Later(Duration),
-    Full,
-    Failed(Fault),
-}
-
-impl Pool {
-    fn new(now: Instant) -> Self {
-        Pool {
-            state: Mutex::new(PoolState {
-                current: None,
-                connecting: false,
-                ended: 0,
-                last: None,
-                budget: ConnectBudget::new(now, limits::CONNECT_BURST),
-            }),
-            changed: Notify::new(),
-            room: Arc::default(),
-        }
-    }
-}
-
-impl PoolState {
-    /// Hands out no more streams of the present connection; it ends when the last one has.
-    fn let_go(&mut self, now: Instant) {
-        if let Some(connection) = self.current.take() {
-            connection.retire();
-            if connection.answered() >= limits::ANSWERS_THAT_PAY {
-                self.budget.give_back(now);
-            }
-        }
-    }
-}
-
-impl Room {
-    /// Until a stream is free, or `most` is over: the peer may also raise its limit silently.
-    async fn wait(&self, most: Duration) {
-        self.waiting.fetch_add(1, Relaxed);
-        let _guard = Leave(self);
-        let _ = tokio::time::timeout(most, self.free.notified()).await;
-    }
-}
-
-/// Leaves the queue even if the waiting future is dropped.
-struct Leave<'a>(&'a Room);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-    }
 }
 
 /// Counts one try at a backend.
@@ -548,80 +390,4 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.marks.in_flight.fetch_sub(1, Relaxed);
     }
-}
-
-/// A handshake under way. However its task ends, the waiters are told.
-struct Attempt {
-    backend: Weak<Backend>,
-    pool: usize,
-    /// What went wrong; `None` once there is a connection.
-    fault: Option<Fault>,
-}
-
-impl Attempt {
-    /// The handshake led to a connection.
-    fn succeeded(mut self, connection: &Arc<Connection>) {
-        self.fault = None;
-        if let Some(backend) = self.backend.upgrade() {
-            let pool = &backend.pools[self.pool];
-            let mut state = locked(&pool.state);
-            state.current = Some(connection.clone());
-            state.connecting = false;
-            state.ended += 1;
-            state.last = None;
-            drop(state);
-            pool.changed.notify_waiters();
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let Some(fault) = self.fault.take() else { return };
-        let Some(backend) = self.backend.upgrade() else { return };
-        // health first: a waiter that tries again must see the new state
-        backend.report(Event::Failed(fault.clone()));
-        let pool = &backend.pools[self.pool];
-        let mut state = locked(&pool.state);
-        state.connecting = false;
-        state.ended += 1;
-        state.last = Some(fault);
-        drop(state);
-        pool.changed.notify_waiters();
-    }
-}
-
-/// The task of one connection: handshake, then the connection's life.
-async fn run_connection(endpoint: Arc<Endpoint>, room: Arc<Room>, mut attempt: Attempt) {
-    let deadline = Instant::now() + limits::HANDSHAKE;
-    let (backend, pool) = (attempt.backend.clone(), attempt.pool);
-    let opened = match connection::secure(&endpoint, deadline).await {
-        Ok(secured) => connection::start(secured, room).await,
-        Err(fault) => Err(fault),
-    };
-    let (connection, driver) = match opened {
-        Ok(opened) => opened,
-        Err(fault) => {
-            attempt.fault = Some(fault);
-            return;
-        }
-    };
-    attempt.succeeded(&connection);
-    let mine = Arc::downgrade(&connection);
-    drop(connection);
-    let end = driver.await;
-    let Some(backend) = backend.upgrade() else { return };
-    let place = &backend.pools[pool];
-    let mut state = locked(&place.state);
-    if state.current.as_ref().is_some_and(|c| std::ptr::eq(Arc::as_ptr(c), mine.as_ptr())) {
-        state.let_go(Instant::now());
-    }
-    drop(state);
-    if let Some(fault) = end {
-        if fault == Fault::PathDead {
-            backend.suspect_all();
-        }
-        backend.report(Event::Failed(fault));
-    }
-    place.changed.notify_waiters();
 }

@@ -64,6 +64,8 @@ struct Life {
     arrivals: AtomicU64,
     rtt_us: AtomicU32,
     in_flight: AtomicUsize,
+    /// Streams that may be in flight, by the peer's settings and our own bound.
+    most_streams: AtomicUsize,
     opened: AtomicU32,
     answered: AtomicU32,
     slow_in_row: AtomicU32,
@@ -126,6 +128,7 @@ pub(super) async fn start(
         arrivals: AtomicU64::new(0),
         rtt_us: AtomicU32::new(secured.tcp.as_micros().min(u128::from(u32::MAX)) as u32),
         in_flight: AtomicUsize::new(0),
+        most_streams: AtomicUsize::new(limits::STREAMS_UNTIL_SETTINGS),
         opened: AtomicU32::new(0),
         answered: AtomicU32::new(0),
         slow_in_row: AtomicU32::new(0),
@@ -159,7 +162,7 @@ impl Connection {
             return Err(NoStream::Over);
         }
         // h2 would queue what is above the peer's limit without a bound; so we count ourselves
-        let most = self.sender.current_max_send_streams().min(limits::STREAMS_PER_CONNECTION);
+        let most = life.most_streams.load(Relaxed);
         let taken = life.in_flight.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1));
         if taken.is_err() {
             return Err(NoStream::Full);
@@ -183,8 +186,7 @@ impl Connection {
 
     /// Every stream that the peer allows is in use.
     pub(super) fn is_full(&self) -> bool {
-        let most = self.sender.current_max_send_streams().min(limits::STREAMS_PER_CONNECTION);
-        self.life.in_flight.load(Relaxed) >= most
+        self.life.in_flight.load(Relaxed) >= self.life.most_streams.load(Relaxed)
     }
 
     /// A request is overdue: find out whether the path is alive. A connection that answers
@@ -295,6 +297,8 @@ impl Future for Driver {
                 Err(error) => ended_badly(&error, busy),
             });
         }
+        let most = this.connection.max_concurrent_send_streams();
+        this.life.most_streams.store(most.min(limits::STREAMS_PER_CONNECTION), Relaxed);
         this.poll_pong(cx);
         if this.life.ping_wanted.load(Relaxed) && this.watch.is_none() {
             this.send_ping();

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::sleep_until;
 
 use super::backend::Backend;
 use super::budget::Sends;
@@ -107,6 +107,8 @@ struct Fetch<'a> {
     sends: Sends,
     /// Lanes that another one may have to be compared with: slow, SERVFAIL or REFUSED.
     doubtful: Vec<usize>,
+    /// Who gave the good answer.
+    winner: Option<usize>,
     hedge_at: Option<Instant>,
     /// An answer that is not good, but better than none.
     fallback: Option<Arc<Fetched>>,
@@ -163,6 +165,7 @@ impl<'a> Fetch<'a> {
             running: Vec::with_capacity(2),
             sends: Sends::new(upstream.lanes.len()),
             doubtful: Vec::new(),
+            winner: None,
             hedge_at: None,
             fallback: None,
             fallback_at: None,
@@ -194,23 +197,40 @@ impl<'a> Fetch<'a> {
     }
 
     /// Lets the tries that are still in flight end by themselves: resetting them would look
-    /// like an attack to the backend, and their answers are worth keeping.
+    /// like an attack to the backend, and their answers are worth keeping. One that is late is
+    /// noticed as before, or a hedge would hide a dead path.
     async fn run_out(&mut self) {
         let end = Instant::now() + limits::ABANDONED_TRY;
-        while let Ok(Some(ended)) = timeout_at(end.into(), self.tries.next()).await {
-            let backend = &self.upstream.lanes[ended.lane].backend;
-            match ended.result {
-                Ok(fetched) => {
-                    let good = worth(&fetched.answer) == Worth::Good;
-                    backend.answered(ended.took, good);
-                    if good {
-                        self.upstream.counts.late.fetch_add(1, Relaxed);
-                        let (id, q) = (self.upstream.id, &self.slot.question);
-                        self.upstream.sink.received(id, q, &Ok(Arc::new(fetched)));
+        while !self.tries.is_empty() {
+            let slow = self.running.iter().filter_map(|r| r.slow_at).min();
+            let wake = slow.unwrap_or(end).min(end);
+            tokio::select! {
+                biased;
+                Some(ended) = self.tries.next() => self.ended_late(ended),
+                () = sleep_until(wake.into()) => {
+                    if Instant::now() >= end {
+                        return;
                     }
+                    self.mark_slow(Instant::now());
                 }
-                Err(fault) => backend.try_failed(&fault),
             }
+        }
+    }
+
+    fn ended_late(&mut self, ended: Ended) {
+        self.running.retain(|r| r.number != ended.number);
+        let backend = &self.upstream.lanes[ended.lane].backend;
+        match ended.result {
+            Ok(fetched) => {
+                let good = worth(&fetched.answer) == Worth::Good;
+                backend.answered(ended.took, good);
+                if good {
+                    self.upstream.counts.late.fetch_add(1, Relaxed);
+                    let (id, q) = (self.upstream.id, &self.slot.question);
+                    self.upstream.sink.received(id, q, &Ok(Arc::new(fetched)));
+                }
+            }
+            Err(fault) => backend.try_failed(&fault),
         }
     }
 
@@ -275,16 +295,16 @@ impl<'a> Fetch<'a> {
     fn failed(&mut self, ended: &Ended, fault: Fault) {
         let lane = &self.upstream.lanes[ended.lane];
         self.last_fault = Some(fault.clone());
-        if let Fault::WrongPath(status) = fault {
-            if lane.next_path(&self.upstream.settings.name, ended.path, status) {
-                lane.backend.counts.failed.fetch_add(1, Relaxed);
-                if self.sends.allows(ended.lane, lane.backend.is_up()) {
-                    self.start(ended.lane, Why::Retry { here: true });
-                } else {
-                    self.launch(Why::Retry { here: false });
-                }
-                return;
+        if let Fault::WrongPath(status) = fault
+            && lane.next_path(&self.upstream.settings.name, ended.path, status)
+        {
+            lane.backend.counts.failed.fetch_add(1, Relaxed);
+            if self.sends.allows(ended.lane, lane.backend.is_up()) {
+                self.start(ended.lane, Why::Retry { here: true });
+            } else {
+                self.launch(Why::Retry { here: false });
             }
+            return;
         }
         lane.backend.try_failed(&fault);
         // others are still at it: they are the retry
@@ -302,6 +322,7 @@ impl<'a> Fetch<'a> {
 
     /// This lane answered: those that did worse with the same question are told.
     fn compare_with(&mut self, good: usize) {
+        self.winner = Some(good);
         self.doubtful.sort_unstable();
         self.doubtful.dedup();
         for &lane in self.doubtful.iter().filter(|&&lane| lane != good) {
@@ -342,25 +363,39 @@ impl<'a> Fetch<'a> {
             self.hedge_at = None;
             self.hedge();
         }
-        for i in 0..self.running.len() {
-            if self.running[i].slow_at.is_some_and(|at| at <= now) {
-                self.running[i].slow_at = None;
-                self.is_slow(i, now);
+        for _ in 0..self.mark_slow(now) {
+            // with an answer at hand, however poor, there is no need to hurry
+            if self.fallback.is_none() {
+                self.launch(Why::Slow);
             }
         }
         None
     }
 
-    fn is_slow(&mut self, i: usize, now: Instant) {
-        let Running { lane, started, .. } = self.running[i];
-        self.upstream.lanes[lane].backend.slow(now - started);
-        self.doubtful.push(lane);
-        if let Some(connection) = &self.running[i].connection {
-            connection.suspect();
+    /// Tries that passed their time-out make a PING due and put their backend in doubt. Tells
+    /// how many there are.
+    fn mark_slow(&mut self, now: Instant) -> usize {
+        let mut count = 0;
+        for running in &mut self.running {
+            if running.slow_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            running.slow_at = None;
+            count += 1;
+            let backend = &self.upstream.lanes[running.lane].backend;
+            backend.slow(now - running.started);
+            if let Some(connection) = &running.connection {
+                connection.suspect();
+            }
+            match self.winner {
+                Some(winner) if winner != running.lane => {
+                    backend.report(Event::Overtaken(self.slot.name_hash));
+                }
+                Some(_) => {}
+                None => self.doubtful.push(running.lane),
+            }
         }
-        if self.fallback.is_none() {
-            self.launch(Why::Slow);
-        }
+        count
     }
 
     /// A hedge is worth it only if another backend can take it.

@@ -246,7 +246,8 @@ impl Health {
             let most = most.min(limits::OWN_BACK_OFF_MAX);
             most.mul_f32(0.5 + around.roll / 2.0).max(limits::OWN_BACK_OFF_MIN)
         });
-        let until = now + wait;
+        // asked to wait for no time at all, it is still not asked in a tight loop
+        let until = now + wait.max(limits::OWN_BACK_OFF_MIN);
         if self.barred_until.is_none_or(|old| old <= now) {
             self.limited_in_row += 1;
         }

@@ -119,6 +119,13 @@ fn retry_after_bars_and_moves_the_probe() {
 }
 
 #[test]
+fn no_time_at_all_is_still_a_pause() {
+    let mut scene = Scene::new();
+    scene.fail(Fault::Limited(503, Some(Duration::ZERO)), ALONE);
+    assert_eq!(scene.health.next_probe(), Some(scene.now + limits::OWN_BACK_OFF_MIN));
+}
+
+#[test]
 fn own_back_off_grows_within_its_bounds() {
     for roll in [0.0, 0.999] {
         let mut scene = Scene::new();
@@ -222,7 +229,9 @@ fn tries_without_answer_call_for_a_probe_that_decides() {
     scene.on(Event::Slow, PEER);
     assert_eq!(scene.probe(Ok(())), None);
     assert_eq!(scene.health.next_probe(), None, "the names were slow, not the backend");
-    (0..3).for_each(|_| drop(scene.on(Event::Slow, PEER)));
+    for _ in 0..3 {
+        scene.on(Event::Slow, PEER);
+    }
     assert_eq!(scene.probe(Err(Fault::Unanswered)), None);
     assert_eq!(scene.probe(Err(Fault::Unanswered)), Some(Change::Down));
 }

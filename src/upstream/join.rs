@@ -24,9 +24,11 @@ use crate::dns::question::Question;
 /// Shards of the map.
 const SHARDS: usize = 64;
 
+type Shard = Mutex<HashMap<Question, Arc<Slot>, RandomState>>;
+
 /// The questions in flight.
 pub(super) struct Joins {
-    shards: Box<[Mutex<HashMap<Question, Arc<Slot>, RandomState>>]>,
+    shards: Box<[Shard]>,
     hasher: RandomState,
     /// By age, to find the oldest.
     queue: Mutex<BTreeMap<u64, Arc<Slot>>>,
@@ -71,10 +73,11 @@ impl Joins {
     pub(super) fn enter(&self, q: &Question) -> Entry {
         let hash = self.hasher.hash_one(q);
         let mut shard = locked(self.shard(hash));
-        if let Some(slot) = shard.get(q) {
-            if slot.outcome.get().is_none() && slot.started.elapsed() < limits::JOIN_AGE {
-                return Entry::Joined(slot.clone());
-            }
+        if let Some(slot) = shard.get(q)
+            && slot.outcome.get().is_none()
+            && slot.started.elapsed() < limits::JOIN_AGE
+        {
+            return Entry::Joined(slot.clone());
         }
         let slot = Arc::new(Slot {
             question: *q,
@@ -115,7 +118,7 @@ impl Joins {
         locked(&self.queue).len()
     }
 
-    fn shard(&self, hash: u64) -> &Mutex<HashMap<Question, Arc<Slot>, RandomState>> {
+    fn shard(&self, hash: u64) -> &Shard {
         // the map itself uses other bits
         &self.shards[(hash >> 20) as usize % SHARDS]
     }

@@ -159,6 +159,8 @@ mod limits {
     pub(super) const STATE_LINE_PAUSE: Duration = Duration::from_secs(10);
     /// A measured latency counts half after so long without a new one.
     pub(super) const LATENCY_FADES: Duration = Duration::from_secs(5);
+    /// Faster than this, backends are taken to be equal, in microseconds.
+    pub(super) const LATENCY_FLOOR_US: u64 = 1000;
 
     /// Tries that the share of failures is taken of, the newest ones.
     pub(super) const SHARE_WINDOW: usize = 32;
@@ -222,7 +224,14 @@ pub struct Fetched {
 
 impl Fetched {
     fn plain(answer: Answer, backend: SocketAddr) -> Fetched {
-        Fetched { answer: Arc::new(answer), age: 0, max_age: None, no_store: false, backend, plain: true }
+        Fetched {
+            answer: Arc::new(answer),
+            age: 0,
+            max_age: None,
+            no_store: false,
+            backend,
+            plain: true,
+        }
     }
 }
 

@@ -34,7 +34,8 @@ impl Candidate {
     }
 }
 
-/// The better of two random backends of the best group. `roll(n)` is a random number below `n`.
+/// The clearly faster of two random backends of the best group, or else either of them.
+/// `roll(n)` is a random number below `n`.
 pub(super) fn choose(
     candidates: &[Candidate],
     mut roll: impl FnMut(usize) -> usize,
@@ -48,7 +49,9 @@ pub(super) fn choose(
         return Some(a);
     }
     let b = members().nth((first + 1 + roll(count - 1)) % count)?;
-    Some(if candidates[b].cost < candidates[a].cost { b } else { a })
+    // what is nearly as fast gets its share: it stays warm, and its faults are noticed
+    let clearly = candidates[b].cost.saturating_mul(4) < candidates[a].cost.saturating_mul(3);
+    Some(if clearly { b } else { a })
 }
 
 #[cfg(test)]

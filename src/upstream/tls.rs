@@ -82,8 +82,8 @@ fn in_words(error: &rustls::Error) -> TlsFault {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsFault::WrongName
             }
-            // a self-signed certificate that is not among the roots ends here as well
-            CertificateError::UnknownIssuer => TlsFault::UnknownCa,
+            // also what is self-signed, and what a CA of the same name but another key signed
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownCa,
             other => TlsFault::Other(format!("certificate refused: {other}")),
         },
         AlertReceived(AlertDescription::NoApplicationProtocol) => TlsFault::NoHttp2,
