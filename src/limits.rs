@@ -32,6 +32,8 @@ pub const TCP_WRITE_QUEUE: usize = 256;
 pub const TCP_IN_FLIGHT: usize = 128;
 /// A TCP client that reads nothing for this long is closed.
 pub const TCP_WRITE_STALL: Duration = Duration::from_secs(5);
+/// How long a closed TCP connection is still read from.
+pub const TCP_LINGER: Duration = Duration::from_secs(1);
 /// Connections waiting to be accepted, per listening socket.
 pub const TCP_BACKLOG: i32 = 511;
 /// Pause after an accept that failed (no file descriptors left, say).

@@ -162,12 +162,12 @@ pub fn probe(v: &Value) -> String {
 }
 
 fn probed(out: &mut String, backend: &Value) {
-    let state = if backend["error"].is_null() { "ok" } else { "FAILED" };
     let total = backend["total_ms"].as_f64().unwrap_or(0.0);
-    let _ = writeln!(out, "  {}: {state}, {total:.1} ms", text(&backend["address"]));
-    if let Some(error) = backend["error"].as_str() {
-        let _ = writeln!(out, "    error         {error}");
-    }
+    let state = match backend["error"].as_str() {
+        Some(error) => format!("FAILED: {error}"),
+        None => format!("ok, {total:.1} ms"),
+    };
+    let _ = writeln!(out, "  {}: {state}", text(&backend["address"]));
     for (label, key) in [
         ("TCP, ms", "tcp_ms"),
         ("TLS, ms", "tls_ms"),

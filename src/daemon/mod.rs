@@ -115,6 +115,9 @@ pub fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), Trouble>
 }
 
 async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    // heard from the first moment on: a reload that comes early must not end the process
+    let mut signals = systemd::Signals::listen()
+        .map_err(|e| Trouble::System(format!("signals cannot be received: {e}")))?;
     let settings = config::load(&options.config).map_err(Trouble::Config)?;
     let control_path = settings.server.control.clone();
     let control = admin::control::bind(&control_path)
@@ -140,14 +143,14 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     tracing::info!("{} serves: {}", relay.server_name, relay.in_brief());
     systemd::ready(&relay.in_brief());
 
-    systemd::signals(&relay, &mut stop).await;
+    signals.until_stopped(&relay, &mut stop).await;
 
     systemd::stopping();
     tracing::info!("stopping: queries in flight are answered first");
     let drained = drain(&relay);
     tokio::select! {
         () = drained => {}
-        () = systemd::second_signal() => tracing::warn!("second signal: ending at once"),
+        () = signals.stop() => tracing::warn!("second signal: ending at once"),
     }
     tasks.shutdown().await;
     relay.finish_log();
@@ -217,11 +220,11 @@ impl Relay {
             threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
         }
         let mut ports = Ports::new(threads);
-        let wanted = assemble::addresses(&settings);
-        for change in ports.apply(&wanted) {
+        let changes = ports.apply(&assemble::addresses(&settings));
+        assemble::refuse_unbound(&settings, &ports.status())?;
+        for change in changes {
             tracing::info!("{change}");
         }
-        assemble::refuse_unbound(&settings, &ports.status())?;
 
         let current = Current {
             settings,

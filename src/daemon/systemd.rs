@@ -34,39 +34,46 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Reloads at SIGHUP until SIGTERM, SIGINT or `stop`.
-pub(super) async fn signals(relay: &Arc<Relay>, stop: &mut watch::Receiver<bool>) {
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
-        listen(SignalKind::hangup()),
-        listen(SignalKind::terminate()),
-        listen(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be received");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => reload(relay).await,
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = stop.wait_for(|stop| *stop) => return,
+/// The signals that mean something here.
+pub(super) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen: from here on none of them ends the process by itself.
+    pub(super) fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Reloads at SIGHUP until SIGTERM, SIGINT or `stop`.
+    pub(super) async fn until_stopped(
+        &mut self,
+        relay: &Arc<Relay>,
+        stop: &mut watch::Receiver<bool>,
+    ) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => reload(relay).await,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
         }
     }
-}
 
-/// Waits for one more SIGTERM or SIGINT.
-pub(super) async fn second_signal() {
-    match (listen(SignalKind::terminate()), listen(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        },
-        _ => std::future::pending().await,
+    /// Waits for the next SIGTERM or SIGINT.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
-}
-
-fn listen(kind: SignalKind) -> std::io::Result<Signal> {
-    signal(kind)
 }
 
 async fn reload(relay: &Arc<Relay>) {

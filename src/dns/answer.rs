@@ -11,7 +11,7 @@ use super::ede::Ede;
 use super::edns::{self, Edns};
 use super::name::Name;
 use super::question::Question;
-use super::record::{Record, Records, Section, read_name};
+use super::record::{Record, Records, Section, names_in_rdata, read_name};
 use super::{CLASS_IN, HEADER, flag, opcode, rcode, rtype, u16_at, u32_at};
 
 /// Most links of an alias chain that are followed; longer chains are malformed.
@@ -87,6 +87,7 @@ impl Answer {
         let mut records = Records::new(message, question_end);
         for record in &mut records {
             let record = record?;
+            check_names(message, &record)?;
             rebuild |= opt.is_some();
             if record.rtype == rtype::OPT {
                 opt = Some(record);
@@ -249,6 +250,21 @@ impl Answer {
     fn record_at(&self, start: u16) -> Option<Record> {
         self.records().find(|r| r.start == usize::from(start))
     }
+}
+
+/// The owner, and names in the data that compression may have touched, can be read. What other
+/// types hold is nobody's business here.
+fn check_names(message: &[u8], record: &Record) -> Result<(), super::record::Malformed> {
+    read_name(message, record.start)?;
+    let (skip, names) = names_in_rdata(record.rtype);
+    let mut at = record.rdata.start + skip;
+    for _ in 0..names {
+        at = read_name(message, at)?.1;
+        if at > record.rdata.end {
+            return Err(super::record::Malformed);
+        }
+    }
+    Ok(())
 }
 
 /// Checks header and question; gives the offset behind the question.

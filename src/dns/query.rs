@@ -121,7 +121,11 @@ fn question_name(packet: &[u8]) -> Option<(Name, [u8; MAX_NAME], usize)> {
 fn tail(packet: &[u8], question_end: usize, qtype: u16) -> Option<Option<Edns>> {
     // the common cases: nothing more, or counts that no packet of this kind has
     let (answers, authorities) = (u16_at(packet, 6)?, u16_at(packet, 8)?);
-    if answers != 0 || authorities > u16::from(qtype == rtype::IXFR) || qtype == rtype::OPT {
+    if answers != 0
+        || authorities > u16::from(qtype == rtype::IXFR)
+        || qtype == rtype::OPT
+        || qtype == rtype::TSIG
+    {
         return None;
     }
     let mut edns = None;

@@ -37,38 +37,44 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // bounded by the number of addresses: one order each
         let (orders, mut inbox) = mpsc::unbounded_channel();
+        let serve = async move {
+            let busy = Busy::default();
+            while let Some(order) = inbox.recv().await {
+                let (handler, busy) = (Arc::clone(&handler), busy.clone());
+                match order {
+                    Order::Udp(socket, stop) => {
+                        spawn_logged(udp::serve(socket, index, handler, stop, busy));
+                    }
+                    Order::Tcp(socket, stop) => {
+                        let (limits, settings) = (Arc::clone(&limits), settings.clone());
+                        let shared = tcp::Shared { limits, settings, stop, busy };
+                        spawn_logged(tcp::serve(socket, index, handler, shared));
+                    }
+                }
+            }
+            busy.until_idle().await;
+        };
         let thread =
             std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                runtime.block_on(async move {
-                    while let Some(order) = inbox.recv().await {
-                        let handler = Arc::clone(&handler);
-                        match order {
-                            Order::Udp(socket, stop) => {
-                                spawn_logged(udp::serve(socket, index, handler, stop));
-                            }
-                            Order::Tcp(socket, stop) => {
-                                let (limits, settings) = (Arc::clone(&limits), settings.clone());
-                                spawn_logged(tcp::serve(
-                                    socket, index, handler, limits, settings, stop,
-                                ));
-                            }
-                        }
-                    }
-                    drain().await;
-                });
-                // tasks that did not end in time are dropped here
+                runtime.block_on(serve);
+                // connections to backends, and what did not end in time, are dropped here
                 runtime.shutdown_background();
             })?;
         Ok(Worker { orders, thread })
     }
 }
 
-/// Waits until this worker's tasks are done.
-async fn drain() {
-    let deadline = tokio::time::Instant::now() + limits::DRAIN;
-    let tasks = tokio::runtime::Handle::current().metrics();
-    while tasks.num_alive_tasks() > 0 && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+/// Held by every task that owes somebody an answer.
+#[derive(Clone, Default)]
+pub(super) struct Busy(Arc<()>);
+
+impl Busy {
+    /// Waits until all other holders are done, within [`limits::DRAIN`].
+    async fn until_idle(self) {
+        let deadline = tokio::time::Instant::now() + limits::DRAIN;
+        while Arc::strong_count(&self.0) > 1 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 }
 

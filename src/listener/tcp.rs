@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ports::Busy;
 use super::{Handler, Settings, Source, Step, Transport, unmapped};
-use crate::limits;
+use crate::{dns, limits};
 
 /// Longest message: what a 16-bit length can say.
 const MESSAGE: usize = u16::MAX as usize;
@@ -80,15 +81,22 @@ impl Drop for Admitted {
     }
 }
 
-/// Accepts connections on one socket until `stop` says so.
+/// What all connections of a worker share.
+pub(super) struct Shared {
+    pub(super) limits: Arc<TcpLimits>,
+    pub(super) settings: watch::Receiver<Settings>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) busy: Busy,
+}
+
+/// Accepts connections on one socket until told to stop.
 pub(super) async fn serve<H: Handler>(
     socket: std::net::TcpListener,
     worker: usize,
     handler: Arc<H>,
-    limits: Arc<TcpLimits>,
-    settings: watch::Receiver<Settings>,
-    mut stop: watch::Receiver<bool>,
+    shared: Shared,
 ) -> io::Result<()> {
+    let Shared { limits, settings, mut stop, busy } = shared;
     let listener = TcpListener::from_std(socket)?;
     loop {
         let accepted = tokio::select! {
@@ -108,10 +116,10 @@ pub(super) async fn serve<H: Handler>(
         };
         let source = Source { client, transport: Transport::Tcp, worker };
         let connection = Connection { source, handler: Arc::clone(&handler), settings };
-        let stop = stop.clone();
+        let (stop, busy) = (stop.clone(), busy.clone());
         tokio::spawn(async move {
             connection.serve(stream, stop).await;
-            drop(admitted);
+            drop((admitted, busy));
         });
     }
 }
@@ -126,17 +134,18 @@ impl<H: Handler> Connection<H> {
     /// Reads queries until the client is done, too slow or at its limit, then waits for what is
     /// in flight to be answered and written.
     async fn serve(self, stream: TcpStream, stop: watch::Receiver<bool>) {
-        let (reader, writer) = stream.into_split();
+        let (mut reader, writer) = stream.into_split();
         let (replies, queue) = mpsc::channel(limits::TCP_WRITE_QUEUE);
         let writing = tokio::spawn(write_all(writer, queue));
-        self.read_all(reader, replies, stop, &writing).await;
+        self.read_all(&mut reader, replies, stop, &writing).await;
         // ends when the last sender of a reply is gone, or the client does not read
         let _ = writing.await;
+        linger(&mut reader).await;
     }
 
     async fn read_all(
         &self,
-        mut reader: OwnedReadHalf,
+        reader: &mut OwnedReadHalf,
         replies: mpsc::Sender<Vec<u8>>,
         mut stop: watch::Receiver<bool>,
         writing: &tokio::task::JoinHandle<()>,
@@ -188,11 +197,17 @@ impl<H: Handler> Connection<H> {
                 break;
             }
             *left -= 1;
+            // no header: whoever sends that does not speak DNS
+            let is_dns = range.len() >= dns::HEADER;
             if let Some(later) = self.answer(&frames.bytes[range], &mut chunk) {
                 let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else {
                     return false;
                 };
                 self.answer_later(later, permit, replies.clone());
+            }
+            if !is_dns {
+                let _ = replies.send(chunk).await;
+                return false;
             }
             if chunk.len() >= GATHERED && replies.send(std::mem::take(&mut chunk)).await.is_err() {
                 return false;
@@ -278,6 +293,15 @@ impl Frames {
             self.begun.get_or_insert_with(Instant::now);
         }
     }
+}
+
+/// Reads on for a while after the last answer: closing with unread octets would reset the
+/// connection and take answers with it that the client has not read yet.
+async fn linger(reader: &mut OwnedReadHalf) {
+    let mut scratch = [0; READ];
+    let rest = async { while matches!(reader.read(&mut scratch).await, Ok(1..)) {} };
+    // a client that goes on sending is cut off here
+    let _ = timeout(limits::TCP_LINGER, rest).await;
 }
 
 /// Writes replies, all that are ready in one go, until every sender is gone. A client that does

@@ -8,6 +8,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
+use super::ports::Busy;
 use super::{Handler, Source, Step, Transport, is_forged, unmapped};
 use crate::limits;
 use crate::sys::{self, Inbound, Local, Outbound};
@@ -18,9 +19,10 @@ pub(super) async fn serve<H: Handler>(
     worker: usize,
     handler: Arc<H>,
     mut stop: watch::Receiver<bool>,
+    busy: Busy,
 ) -> io::Result<()> {
     let socket = Arc::new(UdpSocket::from_std(socket)?);
-    let mut batch = Batch { inbound: Inbound::new(), outbound: Outbound::new(), worker };
+    let mut batch = Batch { inbound: Inbound::new(), outbound: Outbound::new(), worker, busy };
     loop {
         tokio::select! {
             ready = socket.readable() => ready?,
@@ -45,6 +47,7 @@ struct Batch {
     inbound: Inbound,
     outbound: Outbound,
     worker: usize,
+    busy: Busy,
 }
 
 impl Batch {
@@ -74,6 +77,7 @@ impl Batch {
                         to: datagram.from,
                         from: datagram.to,
                         worker: self.worker,
+                        _busy: self.busy.clone(),
                     };
                     tokio::spawn(reply.when_ready(Arc::clone(handler), later));
                 }
@@ -97,6 +101,7 @@ struct Reply {
     to: std::net::SocketAddr,
     from: Local,
     worker: usize,
+    _busy: Busy,
 }
 
 impl Reply {

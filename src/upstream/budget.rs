@@ -57,9 +57,10 @@ impl Sends {
         self.by_backend[backend]
     }
 
-    /// Another send to the backend is within the bounds. One that is down gets no second one.
+    /// Another send to the backend is within the bounds. One that is down gets a single
+    /// repetition: for what was in flight when its connections died.
     pub(super) fn allows(&self, backend: usize, up: bool) -> bool {
-        let most = if up { limits::SENDS_PER_BACKEND } else { 1 };
+        let most = if up { limits::SENDS_PER_BACKEND } else { limits::SENDS_WHILE_DOWN };
         self.total < limits::SENDS_TOTAL && self.by_backend[backend] < most
     }
 }

@@ -68,6 +68,8 @@ struct Life {
     most_streams: AtomicUsize,
     opened: AtomicU32,
     answered: AtomicU32,
+    /// Milliseconds after `base` at which the last answer came.
+    answered_ms: AtomicU64,
     slow_in_row: AtomicU32,
     waker: AtomicWaker,
 }
@@ -131,6 +133,7 @@ pub(super) async fn start(
         most_streams: AtomicUsize::new(limits::STREAMS_UNTIL_SETTINGS),
         opened: AtomicU32::new(0),
         answered: AtomicU32::new(0),
+        answered_ms: AtomicU64::new(0),
         slow_in_row: AtomicU32::new(0),
         waker: AtomicWaker::new(),
     });
@@ -193,7 +196,9 @@ impl Connection {
     /// PINGs but no requests at all is replaced.
     pub(super) fn suspect(&self) {
         let slow = self.life.slow_in_row.fetch_add(1, Relaxed) + 1;
-        if slow >= limits::SLOW_BEFORE_REPLACED {
+        let quiet = self.life.now_ms().saturating_sub(self.life.answered_ms.load(Relaxed));
+        let long = u128::from(quiet) >= limits::QUIET_BEFORE_REPLACED.as_millis();
+        if slow >= limits::SLOW_BEFORE_REPLACED && long {
             self.retire();
         }
         self.want_ping();
@@ -204,6 +209,12 @@ impl Connection {
         if !self.life.ping_wanted.swap(true, Relaxed) {
             self.life.waker.wake();
         }
+    }
+
+    /// How long until it is known whether the path is alive; `None` if nothing speaks against
+    /// it. What is sent before may be lost.
+    pub(super) fn in_doubt(&self) -> Option<Duration> {
+        self.life.ping_wanted.load(Relaxed).then(|| self.life.patience())
     }
 
     /// No new requests from now on; those in flight go on.
@@ -239,8 +250,10 @@ impl StreamPermit {
 
     /// The request was answered, well or not.
     pub(super) fn answered(&self) {
-        self.connection.life.answered.fetch_add(1, Relaxed);
-        self.connection.life.slow_in_row.store(0, Relaxed);
+        let life = &self.connection.life;
+        life.answered.fetch_add(1, Relaxed);
+        life.answered_ms.store(life.now_ms(), Relaxed);
+        life.slow_in_row.store(0, Relaxed);
     }
 }
 

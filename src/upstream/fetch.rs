@@ -110,6 +110,8 @@ struct Fetch<'a> {
     /// Who gave the good answer.
     winner: Option<usize>,
     hedge_at: Option<Instant>,
+    /// When a repetition that waits for a PING is looked at again.
+    repeat_at: Option<Instant>,
     /// An answer that is not good, but better than none.
     fallback: Option<Arc<Fetched>>,
     /// When that has to do.
@@ -167,6 +169,7 @@ impl<'a> Fetch<'a> {
             doubtful: Vec::new(),
             winner: None,
             hedge_at: None,
+            repeat_at: None,
             fallback: None,
             fallback_at: None,
             last_fault: None,
@@ -348,6 +351,7 @@ impl<'a> Fetch<'a> {
         let slow = self.running.iter().filter_map(|r| r.slow_at);
         slow.chain(self.hedge_at)
             .chain(self.fallback_at)
+            .chain(self.repeat_at)
             .chain([deadline])
             .min()
             .unwrap_or(deadline)
@@ -363,13 +367,29 @@ impl<'a> Fetch<'a> {
             self.hedge_at = None;
             self.hedge();
         }
-        for _ in 0..self.mark_slow(now) {
-            // with an answer at hand, however poor, there is no need to hurry
-            if self.fallback.is_none() {
-                self.launch(Why::Slow);
-            }
+        let again = self.repeat_at.take_if(|at| *at <= now).is_some();
+        for _ in 0..self.mark_slow(now).max(usize::from(again)) {
+            self.repeat(now);
         }
         None
+    }
+
+    /// Sends the question once more because an answer is late.
+    fn repeat(&mut self, now: Instant) {
+        // with an answer at hand, however poor, there is no need to hurry
+        let lane = match self.fallback {
+            None => self.choose(Why::Slow, now),
+            Some(_) => None,
+        };
+        let Some(lane) = lane else { return };
+        let same = self.running.iter().filter(|r| r.lane == lane);
+        let doubt = same.filter_map(|r| r.connection.as_ref()?.in_doubt()).max();
+        match doubt {
+            // nobody else to ask, and a connection that may be dead: the PING decides. Either
+            // the connection ends, and its tries with it, or the question is sent once more.
+            Some(wait) => self.repeat_at = Some(now + wait),
+            None => self.start(lane, Why::Slow),
+        }
     }
 
     /// Tries that passed their time-out make a PING due and put their backend in doubt. Tells

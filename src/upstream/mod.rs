@@ -78,6 +78,8 @@ mod limits {
     pub(super) const BODY_MAX: usize = 65_535;
     /// Sends of one question to one backend (RFC 9520 section 3.1).
     pub(super) const SENDS_PER_BACKEND: u8 = 3;
+    /// Sends of one question to a backend that is down.
+    pub(super) const SENDS_WHILE_DOWN: u8 = 2;
     /// Sends of one question in all.
     pub(super) const SENDS_TOTAL: u8 = 6;
     /// Questions over DoH are padded to a multiple of this (RFC 8467 section 4.1).
@@ -129,6 +131,8 @@ mod limits {
     pub(super) const LATE_TIMER: Duration = Duration::from_millis(100);
     /// Tries in a row that pass their time-out before a connection is replaced.
     pub(super) const SLOW_BEFORE_REPLACED: u32 = 16;
+    /// It must also have been without an answer for so long.
+    pub(super) const QUIET_BEFORE_REPLACED: Duration = Duration::from_secs(3);
 
     /// Faults in a row that take a backend out of service.
     pub(super) const FALL: u32 = 2;

@@ -6,7 +6,7 @@ use crate::harness::frames::{Frames, Manner};
 use crate::harness::script::Script;
 use crate::harness::stage::{Stage, assert_right};
 use crate::harness::tls::Tls;
-use crate::harness::wire::{A, QR, Query, RA, RD, header, name_bytes};
+use crate::harness::wire::{A, Message, QR, Query, RA, RD, header, name_bytes};
 use crate::harness::{eventually, secs};
 
 #[test]
@@ -99,50 +99,67 @@ fn the_stream_limit_of_a_backend_is_kept_while_it_changes() {
     assert_eq!(server.counts().above_limit, 0);
 }
 
-/// An answer section of these raw octets behind a regular question.
-fn answer_of(count: u16, octets: Vec<u8>) -> Script {
+/// An answer section of raw octets behind a regular question; they are made from the place in
+/// the message where they begin.
+fn answer_of(count: u16, make: impl Fn(u16) -> Vec<u8> + Send + Sync + 'static) -> Script {
     Script::Body(std::sync::Arc::new(move |asked| {
         let question = asked.query.bytes();
         let name = name_bytes(&asked.query.question.as_ref().expect("a question").0);
         let mut bytes = header(0, QR | RD | RA, [1, count, 0, 0]);
         bytes.extend(&question[12..12 + name.len() + 4]);
-        bytes.extend(&octets);
+        let octets = make(bytes.len() as u16);
+        bytes.extend(octets);
         bytes
     }))
 }
 
+/// An A record with this owner.
+fn a_record(owner: &[u8]) -> Vec<u8> {
+    [owner, &[0, 1, 0, 1, 0, 0, 1, 44, 0, 4], &[192, 0, 2, 66]].concat()
+}
+
+/// An A record whose owner is a pointer to this place.
+fn pointing_to(place: u16) -> Vec<u8> {
+    a_record(&(0xC000 | place).to_be_bytes())
+}
+
 #[test]
 fn malformed_answers_are_never_passed_on() {
-    let fixed = |kind: u16, length: u16| {
-        [&kind.to_be_bytes()[..], &[0, 1, 0, 0, 1, 44], &length.to_be_bytes()].concat()
+    let chain = |at: u16| -> Vec<u8> {
+        (0..400).flat_map(|n| (0xC000 | (at + 2 * n + 2)).to_be_bytes()).collect()
     };
-    let a_record = |owner: &[u8]| [owner, &fixed(1, 4)[..], &[192, 0, 2, 66]].concat();
-    let chain: Vec<u8> =
-        (0..400u16).flat_map(|n| (0xC000 | (33 + 2 * (n + 1))).to_be_bytes()).collect();
+    let too_long = || [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 1, 44][..], &60_000u16.to_be_bytes()].concat();
     let rows = [
-        ("an owner that points to itself", answer_of(1, a_record(&[0xC0, 33]))),
-        ("an owner that points forward", answer_of(1, a_record(&[0xC0, 200]))),
-        ("an owner that points into the header", answer_of(1, a_record(&[0xC0, 2, 0]))),
-        ("a chain of pointers forward", answer_of(1, a_record(&chain))),
+        ("an owner that points to itself", answer_of(1, pointing_to)),
+        ("an owner that points forward", answer_of(1, |at| pointing_to(at + 6))),
+        ("an owner that points into the header", answer_of(1, |_| pointing_to(2))),
+        ("an owner that points past the end", answer_of(1, |_| pointing_to(0x3FFF))),
+        ("a chain of pointers forward", answer_of(1, move |at| a_record(&chain(at)))),
+        ("a record longer than the message", answer_of(1, move |_| too_long())),
+        ("fewer records than promised", answer_of(500, |_| pointing_to(12))),
         (
-            "a record longer than the message",
-            answer_of(1, [&[0xC0, 12][..], &fixed(1, 60_000)].concat()),
+            "a name of 300 octets",
+            answer_of(1, |_| a_record(&[[63; 64].repeat(5), vec![0]].concat())),
         ),
-        ("fewer records than promised", answer_of(500, a_record(&[0xC0, 12]))),
-        ("a name of 300 octets", answer_of(1, a_record(&[[63; 64].repeat(5), vec![0]].concat()))),
-        ("a reserved label type", answer_of(1, a_record(&[0x80, 1, 0]))),
+        ("a reserved label type", answer_of(1, |_| a_record(&[0x80, 1, 0]))),
     ];
-    let stage = Stage::new();
+    let (stage, mut passed) = (Stage::new(), Vec::new());
     for (n, (what, script)) in rows.into_iter().enumerate() {
         let name = format!("m{n}.example.com");
         stage.backend.set_for(&name, script);
-        let reply = stage.relay.ask(&name, A);
-        assert_eq!((reply.rcode(), reply.answers.len()), ("SERVFAIL", 0), "{what}: {reply:?}");
+        let client = stage.relay.client();
+        client.send(&Query::new(&name, A).bytes());
+        let bytes = client.receive(crate::harness::PATIENCE).expect("an answer");
+        let reply = Message::read(&bytes).map(|m| (m.rcode(), m.answers.len()));
+        if reply != Ok(("SERVFAIL", 0)) {
+            passed.push(format!("{what}: {reply:?}"));
+        }
         let good = format!("g{n}.example.com");
         eventually("good names are answered between", secs(8), || {
             stage.relay.ask(&good, A).rcode() == "NOERROR"
         });
     }
+    assert!(passed.is_empty(), "{passed:#?}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! How policy comes into force, changes, and survives bad files.
 
+use crate::harness::backend::Backend;
+use crate::harness::conf::Conf;
 use crate::harness::stage::{Stage, assert_right};
+use crate::harness::tls::Tls;
 use crate::harness::wire::A;
 use crate::harness::{eventually, secs};
 use std::fmt::Write as _;
@@ -138,34 +141,15 @@ fn odd_but_lawful_files_are_understood() {
 }
 
 #[test]
-fn without_a_copy_of_the_zone_the_answer_is_servfail_not_ready() {
-    let stage = Stage::with(|conf| {
-        let conf = conf.policy_with(ZONE, "", "until_loaded = \"servfail\"");
-        std::fs::remove_file(conf.zone_file(ZONE)).expect("the file was there");
-        conf
-    });
-    let reply = stage.relay.ask("www.example.com", A);
-    assert_eq!((reply.rcode(), reply.extended_errors()), ("SERVFAIL", vec![14]));
-    assert_eq!(stage.backend.asked("www.example.com"), 0);
-    stage.relay.conf.write_zone(ZONE, 1, "bad.example.com CNAME .");
-    eventually("the zone is there", secs(10), || {
-        stage.relay.ask("www.example.com", A).rcode() == "NOERROR"
-    });
-    assert!(blocked(&stage, "bad.example.com"));
-}
-
-#[test]
-fn a_zone_that_does_not_come_may_open_after_a_while() {
-    let stage = Stage::with(|conf| {
-        let conf = conf.policy_with(ZONE, "", "until_loaded = \"open-after-1s\"");
-        std::fs::remove_file(conf.zone_file(ZONE)).expect("the file was there");
-        conf
-    });
-    eventually("answers without the zone", secs(10), || {
-        stage.relay.ask("www.example.com", A).rcode() == "NOERROR"
-    });
-    let zone = stage.relay.zone(ZONE);
-    assert!(zone["error"].as_str().is_some_and(|e| !e.is_empty()), "with an alarm: {zone:#}");
+fn a_zone_file_that_is_missing_is_refused_at_the_start() {
+    let tls = Tls::new();
+    let backend = Backend::start(&tls);
+    let conf = Conf::before(&tls, &[&backend]).policy(ZONE, "");
+    std::fs::remove_file(conf.zone_file(ZONE)).expect("the file was there");
+    let mut relay = conf.launch(&[]);
+    assert_ne!(relay.process.wait(secs(10)).code(), Some(0), "never open without its policy");
+    let said = relay.stderr();
+    assert!(said.contains("culvert.toml:") && said.contains("block.local.rpz"), "{said}");
 }
 
 #[test]

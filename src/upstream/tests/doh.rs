@@ -71,9 +71,19 @@ async fn a_dead_path_is_found_and_its_questions_are_rescued() {
     let asked = Instant::now();
     assert_eq!(load(&upstream, 20, 20, || {}).await, []);
     assert!(asked.elapsed() < limits::FETCH_DEADLINE);
-    assert_eq!(backend.connections(), 2);
+    assert_eq!(backend.connections(), 2, "{:?}", upstream.status());
     let error = upstream.status().backends[0].last_error.clone().unwrap();
     assert!(error.contains("PING"), "{error}");
+}
+
+#[tokio::test]
+async fn dead_paths_to_all_backends_at_once_are_survived() {
+    let backends = [Server::good().await, Server::good().await];
+    let proxies = [Proxy::new(backends[0].address).await, Proxy::new(backends[1].address).await];
+    let (upstream, _) = build(doh(&[proxies[0].address, proxies[1].address]).1);
+    let lose = || proxies.iter().for_each(Proxy::freeze_open);
+    assert_eq!(load(&upstream, 200, 20, lose).await, []);
+    assert!(backends.iter().any(|backend| backend.connections() == 2));
 }
 
 #[tokio::test]
