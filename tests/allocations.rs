@@ -246,11 +246,19 @@ fn takes_nothing(asks: Vec<(Ask, Option<(u16, u16)>)>) {
             }
         });
         if let Some(first) = first {
-            faults += &format!("query {i}: {taken} times in 10 queries, first here:\n{first}\n");
+            faults +=
+                &format!("query {i}: {taken} times in 10 queries, first at\n{}", ours(&first));
         }
     }
     stage.writer.stop();
     assert!(faults.is_empty(), "memory was taken\n{faults}");
+}
+
+/// The lines of a backtrace that name code of this package, innermost first.
+fn ours(trace: &std::backtrace::Backtrace) -> String {
+    let text = trace.to_string();
+    let own = |line: &&str| line.trim_start().starts_with("at ./src/");
+    text.lines().filter(own).map(|line| format!("{line}\n")).collect()
 }
 
 fn zone(origin: &str, text: &str, mode: Mode) -> (ZoneSettings, Arc<ZoneRules>) {

@@ -46,6 +46,9 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     gauge("cache_entries", "Answers kept", status.cache.entries as i64);
     gauge("cache_bytes", "Memory of the answers kept", signed(status.cache.bytes));
     gauge("tcp_connections", "TCP connections open", status.tcp_connections as i64);
+    let [info] = gauges(&mut registry, [("info", "Name and version of this relay; always 1")]);
+    let labels = vec![("name", status.name.clone()), ("version", status.version.to_owned())];
+    info.get_or_create(&labels).set(1);
     registry.register("log_written", "Log records written", ConstCounter::new(status.log.written));
     registry.register("log_dropped", "Log records lost", ConstCounter::new(status.log.dropped));
     zones(&mut registry, status);
@@ -56,7 +59,7 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
 }
 
 fn zones(registry: &mut Registry, status: &Status) {
-    let [rules, serial, age, failed, skipped] = gauges(
+    let [rules, serial, age, failed, skipped, not_enforced, duplicates] = gauges(
         registry,
         [
             ("zone_rules", "Rules of a policy zone"),
@@ -64,6 +67,8 @@ fn zones(registry: &mut Registry, status: &Status) {
             ("zone_age_seconds", "Seconds since a policy zone was loaded"),
             ("zone_load_failed", "1 if a newer version could not be loaded"),
             ("zone_skipped_records", "Records of a policy zone that are no usable rules"),
+            ("zone_rules_not_enforced", "Rules whose triggers this version does not enforce"),
+            ("zone_rules_duplicate", "Rules that an earlier one of the same trigger makes void"),
         ],
     );
     for zone in &status.zones {
@@ -73,6 +78,8 @@ fn zones(registry: &mut Registry, status: &Status) {
         age.get_or_create(&labels).set(signed(zone.age_s));
         failed.get_or_create(&labels).set(zone.error.is_some().into());
         skipped.get_or_create(&labels).set(signed(zone.skipped));
+        not_enforced.get_or_create(&labels).set(zone.not_enforced as i64);
+        duplicates.get_or_create(&labels).set(signed(zone.duplicates));
     }
 }
 
@@ -91,10 +98,21 @@ fn upstreams(registry: &mut Registry, status: &Status) {
         registry.register(name, help, family.clone());
         family
     };
+    let [joined, hedged, shed, late] = [
+        counters("upstream_joined", "Queries that joined an equal one in flight"),
+        counters("upstream_hedged", "Tries sent to a second backend before the first was late"),
+        counters("upstream_shed", "Queries given up because too many were waiting"),
+        counters("upstream_late", "Answers that came too late and went to the cache only"),
+    ];
     let sent = counters("backend_sent", "Queries sent to a backend");
     let answered = counters("backend_answered", "Answers of a backend");
     let failed = counters("backend_failed", "Tries that failed at a backend");
     for upstream in &status.upstreams {
+        let labels: Labels = vec![("upstream", upstream.name.clone())];
+        joined.get_or_create(&labels).inc_by(upstream.joined);
+        hedged.get_or_create(&labels).inc_by(upstream.hedged);
+        shed.get_or_create(&labels).inc_by(upstream.shed);
+        late.get_or_create(&labels).inc_by(upstream.late);
         for backend in &upstream.backends {
             let labels: Labels =
                 vec![("upstream", upstream.name.clone()), ("backend", backend.address.to_string())];

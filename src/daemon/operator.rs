@@ -106,9 +106,16 @@ impl Operator for Arc<Relay> {
     }
 
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {
-        let upstreams = self.lock().upstreams.clone();
+        let (upstreams, question) = {
+            let current = self.lock();
+            // a name that must resolve tells more than the root does
+            let question = match current.settings.canary.resolves.first() {
+                Some(name) => Question::plain(*name, rtype::A),
+                None => Question::plain(Name::ROOT, rtype::NS),
+            };
+            (current.upstreams.clone(), question)
+        };
         Box::pin(async move {
-            let question = Question::plain(Name::ROOT, rtype::NS);
             let asking = upstreams.iter().map(|upstream| async {
                 let backends = upstream.probe_each(&question).await;
                 UpstreamProbe { upstream: upstream.settings().name.clone(), backends }

@@ -99,11 +99,11 @@ impl Road {
     fn sent(&self, asked: &Asked, judged: Judged, buf: &[u8]) -> Option<Vec<u8>> {
         match judged {
             Judged::Reply(len, outcome) => {
-                self.ended(asked, outcome);
+                self.ended(asked, outcome, &buf[..len]);
                 Some(buf[..len].to_vec())
             }
             Judged::Silence(outcome) => {
-                self.ended(asked, outcome);
+                self.ended(asked, outcome, &[]);
                 None
             }
             Judged::Ask(_) => None,

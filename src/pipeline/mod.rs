@@ -284,7 +284,7 @@ impl Handler for Road {
             let snap = self.snapshot();
             let len = Page::new(&snap, &asked, &mut buf).code(rcode::SERVFAIL, None);
             buf.truncate(len);
-            self.ended(&asked, Outcome::Failed);
+            self.ended(&asked, Outcome::Failed, &buf);
             Some(buf)
         });
         cells.count(Counter::WaitsEnded);
@@ -321,11 +321,11 @@ impl Road {
         };
         match self.judge(snap, &asked, &Known::default(), reply) {
             Judged::Reply(len, outcome) => {
-                self.ended(&asked, outcome);
+                self.ended(&asked, outcome, &reply[..len]);
                 Step::Reply(len)
             }
             Judged::Silence(outcome) => {
-                self.ended(&asked, outcome);
+                self.ended(&asked, outcome, &[]);
                 Step::Silence
             }
             Judged::Ask(need) => {
@@ -339,11 +339,12 @@ impl Road {
     fn after_panic(&self, source: Source, packet: &[u8], reply: &mut [u8]) -> Step<Box<Waiting>> {
         let cells = self.counters.worker(source.worker);
         cells.count(Counter::Panics);
-        cells.count(Counter::ServFail);
-        cells.count(Counter::Answered);
         if packet.len() < crate::dns::HEADER {
+            cells.count(Counter::Malformed);
             return Step::Silence;
         }
+        cells.count(Counter::ServFail);
+        cells.count(Counter::Answered);
         Step::Reply(crate::dns::compose::bare_reply(reply, packet, rcode::SERVFAIL, None))
     }
 }

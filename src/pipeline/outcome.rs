@@ -4,6 +4,7 @@ use super::reply::Behind;
 use super::snapshot::Snapshot;
 use super::{Asked, Road};
 use crate::clock;
+use crate::dns::flag;
 use crate::listener::Transport;
 use crate::metrics::Counter;
 use crate::policy::stage::Hit;
@@ -57,8 +58,12 @@ impl Outcome {
 
 impl Road {
     /// Counts the end of an accepted query, and logs it if all queries are logged.
-    pub(super) fn ended(&self, asked: &Asked, outcome: Outcome) {
+    pub(super) fn ended(&self, asked: &Asked, outcome: Outcome, reply: &[u8]) {
         let cells = self.counters.worker(asked.source.worker);
+        let udp = asked.source.transport == Transport::Udp;
+        if udp && reply.get(2).is_some_and(|flags| flags & (flag::TC >> 8) as u8 != 0) {
+            cells.count(Counter::Truncated);
+        }
         cells.count(match outcome {
             Outcome::Dropped => Counter::DroppedByPolicy,
             Outcome::Refused => Counter::Refused,
@@ -79,7 +84,7 @@ impl Road {
                 qname: asked.query.question.name,
                 qtype: asked.query.question.rtype,
                 outcome: outcome.word(),
-                tcp: asked.source.transport == Transport::Tcp,
+                tcp: !udp,
             });
         }
     }

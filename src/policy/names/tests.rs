@@ -1,3 +1,5 @@
+//! The table against written cases, the oracle, and itself after deltas.
+
 use super::*;
 use crate::dns::name::{Name, NameBuilder};
 use crate::policy::oracle::Oracle;
