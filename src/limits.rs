@@ -26,8 +26,8 @@ pub const JUDGED_ANEW: usize = 8;
 /// Policy hits waiting to be written; more are counted as dropped.
 pub const HIT_QUEUE: usize = 16_384;
 
-/// Octets of answers waiting for one TCP client to read.
-pub const TCP_WRITE_QUEUE: usize = 256;
+/// Writes waiting for one TCP client to read, of up to 128 KiB each.
+pub const TCP_WRITE_QUEUE: usize = 4;
 /// Queries of one TCP connection in flight at the upstream.
 pub const TCP_IN_FLIGHT: usize = 128;
 /// A TCP client that reads nothing for this long is closed.

@@ -94,7 +94,7 @@ fn zones(out: &mut String, v: &Value) {
     for zone in list(&v["zones"]) {
         let _ = writeln!(
             out,
-            "  {:<28} {:<8} serial {:<11} {:>9} rules, {} old",
+            "  {:<22} {:<8} serial {:<10} {:>9} rules, {} old",
             text(&zone["zone"]),
             text(&zone["mode"]),
             number(&zone["serial"]),
@@ -224,10 +224,10 @@ pub fn checked(v: &Value) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{}: good, {} upstreams, {} policy zones",
+        "{}: good; {}, {}",
         text(&v["file"]),
-        number(&v["upstreams"]),
-        list(&v["zones"]).len(),
+        counted(number(&v["upstreams"]), "upstream"),
+        counted(list(&v["zones"]).len() as u64, "policy zone"),
     );
     for zone in list(&v["zones"]) {
         let _ = writeln!(
@@ -265,6 +265,11 @@ fn duration(seconds: u64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// `1 zone`, `2 zones`.
+fn counted(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 fn size(octets: u64) -> String {

@@ -397,7 +397,14 @@ impl Relay {
         let snapshot = self.road.snapshot();
         let rules: usize = snapshot.policy.zones().iter().map(|zone| zone.rules.len()).sum();
         let zones = snapshot.policy.zones().len();
-        format!("{addresses} addresses, {zones} policy zones, {rules} rules")
+        let counted =
+            |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+        [
+            counted(addresses, "address", "addresses"),
+            counted(zones, "policy zone", "policy zones"),
+            counted(rules, "rule", "rules"),
+        ]
+        .join(", ")
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,9 +161,4 @@ fn switch_backends(backends: &[Arc<Backend>]) {
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Shell words for a command on the demonstration's relay.
-fn status_command(config: &Path) -> String {
-    format!("culvert status --config {}", config.display())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::Backend;
-use super::{client, say, status_command};
+use super::{client, say};
 
 /// Longest wait for a reply: beyond the relay's own deadline.
 const WAIT: Duration = Duration::from_secs(5);
@@ -151,30 +151,37 @@ fn prepare(before: Before, backends: &[Arc<Backend>]) {
 /// What to try by hand.
 pub(super) fn invitation(relay: SocketAddr, config: &Path) -> String {
     let mut out = String::new();
-    // writing to a String cannot fail, here and below
-    let _ = writeln!(out, "\nThe relay is ready. Try, in another terminal:\n");
-    let by_hand = |step: &&Step| matches!(step.before, Before::Nothing);
-    for step in TOUR.iter().filter(by_hand) {
-        let flags = match (step.tcp, step.expected.ends_with("TC")) {
-            (true, _) => " +tcp",
-            (false, true) => " +ignore",
-            (false, false) => "",
-        };
-        let kind = if step.kind == "A" { "" } else { step.kind };
-        let query = format!("dig @{} -p {} {} {kind}{flags}", relay.ip(), relay.port(), step.name);
-        let _ = writeln!(out, "  {}\n      {}: {}", query.trim_end(), step.shows, step.expected);
+    let dig = |words: &str| format!("  dig @{} -p {} {words}\n", relay.ip(), relay.port());
+    out.push_str("\nThe relay is ready. Try, in another terminal:\n\n");
+    // what comes later in the tour needs dead backends
+    for step in TOUR.iter().take_while(|step| matches!(step.before, Before::Nothing)) {
+        let mut words = step.name.to_owned();
+        if step.kind != "A" {
+            words.push_str(&format!(" {}", step.kind));
+        }
+        match (step.tcp, step.expected.ends_with("TC")) {
+            (true, _) => words.push_str(" +tcp"),
+            (false, true) => words.push_str(" +ignore"),
+            (false, false) => {}
+        }
+        out.push_str(&dig(&words));
+        // writing to a String cannot fail, here and below
+        let _ = writeln!(out, "      {}: {}", step.shows, step.expected);
     }
-    let _ = writeln!(
-        out,
-        "  dig @{} -p {} which.example.com TXT +short\n      which backend answers",
-        relay.ip(),
-        relay.port()
-    );
-    let _ = writeln!(out, "  {}", status_command(config));
-    let _ = writeln!(out, "  curl http://{}:8053/metrics\n", relay.ip());
-    let _ = writeln!(
-        out,
-        "Type 1 or 2 and Enter to stop or start a backend; Ctrl-C ends.\nPolicy hits:"
-    );
+    out.push_str("\nType 1 or 2 and Enter here to kill a backend or start it again, then:\n\n");
+    out.push_str(&dig("which.example.com TXT +short"));
+    out.push_str("      which backend answers\n");
+    out.push_str(&dig("fresh.example.com"));
+    out.push_str("      one is dead, the other answers: NOERROR 192.0.2.11\n");
+    out.push_str(&dig("short.example.com"));
+    out.push_str("      asked before, both are dead now: a stale answer, EDE 3\n");
+    let program = std::env::current_exe()
+        .map_or_else(|_| "culvert".to_owned(), |path| path.display().to_string());
+    let _ = writeln!(out, "\nThe operator's side:\n");
+    for command in ["status", "probe", "cache show www.example.com"] {
+        let _ = writeln!(out, "  {program} {command} --config {}", config.display());
+    }
+    let _ = writeln!(out, "  curl http://{}:8053/metrics", relay.ip());
+    out.push_str("\nCtrl-C ends. Policy hits as they happen:\n");
     out
 }

@@ -137,7 +137,7 @@ impl<H: Handler> Connection<H> {
         let (mut reader, writer) = stream.into_split();
         let (replies, queue) = mpsc::channel(limits::TCP_WRITE_QUEUE);
         let writing = tokio::spawn(write_all(writer, queue));
-        self.read_all(&mut reader, replies, stop, &writing).await;
+        self.read_all(&mut reader, replies, stop).await;
         // ends when the last sender of a reply is gone, or the client does not read
         let _ = writing.await;
         linger(&mut reader).await;
@@ -148,13 +148,12 @@ impl<H: Handler> Connection<H> {
         reader: &mut OwnedReadHalf,
         replies: mpsc::Sender<Vec<u8>>,
         mut stop: watch::Receiver<bool>,
-        writing: &tokio::task::JoinHandle<()>,
     ) {
         let in_flight = Arc::new(Semaphore::new(limits::TCP_IN_FLIGHT));
         let mut frames = Frames::default();
         let mut left = self.settings.tcp_queries;
         let mut quiet_since = Instant::now();
-        while left > 0 && !writing.is_finished() {
+        while left > 0 {
             let limit = match frames.begun {
                 Some(begun) => begun + self.settings.tcp_receive,
                 None => quiet_since + self.settings.tcp_idle,
@@ -171,6 +170,7 @@ impl<H: Handler> Connection<H> {
                     }
                     return;
                 }
+                () = replies.closed() => return,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             if !matches!(read, Ok(1..)) {

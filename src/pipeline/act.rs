@@ -84,8 +84,8 @@ impl Road {
         }
         match self.look_up(snap, asked, known, &target) {
             Ok(truth) => Ok(page.garden(hit, behind, (ttl, &target), Some(&truth))),
-            Err(need) if asked.query.recursion_desired() => Err(need),
-            Err(_) => Ok(page.garden(hit, behind, (ttl, &target), None)),
+            Err(Some(need)) => Err(need),
+            Err(None) => Ok(page.garden(hit, behind, (ttl, &target), None)),
         }
     }
 }

@@ -19,8 +19,8 @@ pub(super) enum Refusal {
     Dropped,
     /// Not readable as a query: the code, and the end of the question if there is one.
     Unreadable(u16, Option<usize>),
-    /// Readable, but not served: the code and why. The query is boxed by the rare path only.
-    NotServed(Box<Query>, u16, Option<Ede<'static>>),
+    /// Readable, but not served: the code and why.
+    NotServed(u16, Option<Ede<'static>>),
 }
 
 /// Judges a packet by access list, header, class, type and EDNS version, in this order.
@@ -37,9 +37,9 @@ pub(super) fn admit(
     let Some(permit) = snap.acl.admit(source.client.ip()) else {
         return Err(match (snap.outside, read) {
             (Outside::Drop, _) => Refusal::Dropped,
-            (Outside::Refused, Ok(query)) => {
+            (Outside::Refused, Ok(_)) => {
                 let ede = Ede::new(code::PROHIBITED, "this client may not ask here");
-                Refusal::NotServed(Box::new(query), rcode::REFUSED, Some(ede))
+                Refusal::NotServed(rcode::REFUSED, Some(ede))
             }
             (Outside::Refused, Err(_)) => Refusal::Unreadable(rcode::REFUSED, None),
         });
@@ -50,12 +50,11 @@ pub(super) fn admit(
         Fault::Notify => Refusal::Unreadable(rcode::REFUSED, None),
         Fault::Answer { rcode, question_end } => Refusal::Unreadable(rcode, question_end),
     })?;
-    let not_served = |query, code| Err(Refusal::NotServed(Box::new(query), code, None));
     if query.edns.is_some_and(|edns| edns.version > 0) {
-        return not_served(query, rcode::BADVERS);
+        return Err(Refusal::NotServed(rcode::BADVERS, None));
     }
     if !query.is_internet() || matches!(query.question.rtype, rtype::AXFR | rtype::IXFR) {
-        return not_served(query, rcode::REFUSED);
+        return Err(Refusal::NotServed(rcode::REFUSED, None));
     }
     Ok(Asked { query, source, arrived: Moment::now(), _permit: permit })
 }
@@ -93,8 +92,10 @@ impl Refusal {
                 cells.count(counter(code));
                 Step::Reply(bare(buf, packet, code, question_end))
             }
-            Refusal::NotServed(query, code, ede) => {
+            Refusal::NotServed(code, ede) => {
                 cells.count(counter(code));
+                // read once more: the query did not travel with the refusal
+                let Ok(query) = Query::read(packet) else { return Step::Silence };
                 let form = match source.transport {
                     Transport::Udp => ReplyForm::udp(Some(&query), snap.payload),
                     Transport::Tcp => ReplyForm::stream(snap.payload),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::dns::compose::Composer;
-use crate::dns::name::{Name, NameBuilder};
+use crate::dns::name::{MAX_NAME, Name, NameBuilder};
 use crate::dns::question::Question;
 use crate::dns::record::Section;
 use crate::dns::suffix::SuffixMap;
@@ -14,6 +14,11 @@ use crate::dns::{rcode, rtype};
 const HOSTS_TTL: u32 = 60;
 /// TTL of special names and of their SOA (RFC 6303 section 3).
 const SPECIAL_TTL: u32 = 10_800;
+
+/// Whom to ask about them: nobody.
+const MAILBOX: &[u8; 16] = b"\x06nobody\x07invalid\x00";
+/// Longest SOA data of a local zone, in octets: two names and five numbers.
+const SOA_MAX: usize = MAX_NAME + MAILBOX.len() + 20;
 
 /// Top-level and other domains that exist nowhere on the Internet: RFC 6761, 6762, 7686, 8375,
 /// and `internal`, which ICANN has set aside.
@@ -185,20 +190,27 @@ impl LocalAnswer<'_> {
             Data::Names(_) | Data::None => {}
         }
         if written == 0 {
-            let soa = soa_rdata(&self.zone, SPECIAL_TTL);
-            out.record(Section::Authority, &self.zone, rtype::SOA, SPECIAL_TTL, &soa);
+            let (soa, len) = soa_rdata(&self.zone, SPECIAL_TTL);
+            out.record(Section::Authority, &self.zone, rtype::SOA, SPECIAL_TTL, &soa[..len]);
         }
     }
 }
 
-/// The SOA of a zone that exists here only (RFC 6303 section 3): its own name as primary.
-fn soa_rdata(zone: &Name, minimum: u32) -> Vec<u8> {
-    let mut rdata = zone.as_wire().to_vec();
-    rdata.extend(b"\x06nobody\x07invalid\x00");
+/// The SOA of a zone that exists here only (RFC 6303 section 3): its own name as primary. On the
+/// stack, with its length.
+fn soa_rdata(zone: &Name, minimum: u32) -> ([u8; SOA_MAX], usize) {
+    let mut rdata = [0; SOA_MAX];
+    let mut len = 0;
+    let mut put = |bytes: &[u8]| {
+        rdata[len..len + bytes.len()].copy_from_slice(bytes);
+        len += bytes.len();
+    };
+    put(zone.as_wire());
+    put(MAILBOX);
     for n in [1, 3600, 1200, 604_800, minimum] {
-        rdata.extend(n.to_be_bytes());
+        put(&n.to_be_bytes());
     }
-    rdata
+    (rdata, len)
 }
 
 fn fill_special(special: &mut SuffixMap<Special>) {

@@ -27,6 +27,9 @@ pub(super) enum Truth {
     Failed(u16, Option<Arc<Answer>>),
 }
 
+/// What has to be asked first; `None` if the client does not want anyone to be asked (RD=0).
+pub(super) type Lacking = Option<Box<Need>>;
+
 impl Truth {
     /// The answer, unless it is a failure: those are never rewritten.
     pub(super) fn usable(&self) -> Option<&Arc<Entry>> {
@@ -50,25 +53,24 @@ impl Truth {
 }
 
 impl Road {
-    /// Looks up a name under the query's type; ANY as A, and as AAAA if there is no A. `Err`: an
-    /// upstream has to be asked.
+    /// Looks up a name under the query's type; ANY as A, and as AAAA if there is no A.
     pub(super) fn look_up(
         &self,
         snap: &Snapshot,
         asked: &Asked,
         known: &Known,
         name: &Name,
-    ) -> Result<Truth, Box<Need>> {
+    ) -> Result<Truth, Lacking> {
         let question = Question { name: *name, ..asked.query.question };
         let [first, second] = *Self::lookup_types(&question) else {
-            return self.look_up_one(snap, known, question);
+            return self.look_up_one(snap, asked, known, question);
         };
-        let truth = self.look_up_one(snap, known, Question { rtype: first, ..question })?;
+        let truth = self.look_up_one(snap, asked, known, Question { rtype: first, ..question })?;
         match &truth {
             Truth::Answer { entry, .. }
                 if entry.answer.negative() && entry.answer.rcode() == rcode::NOERROR =>
             {
-                self.look_up_one(snap, known, Question { rtype: second, ..question })
+                self.look_up_one(snap, asked, known, Question { rtype: second, ..question })
             }
             _ => Ok(truth),
         }
@@ -77,9 +79,10 @@ impl Road {
     fn look_up_one(
         &self,
         snap: &Snapshot,
+        asked: &Asked,
         known: &Known,
         question: Question,
-    ) -> Result<Truth, Box<Need>> {
+    ) -> Result<Truth, Lacking> {
         let upstream = snap.routes.find(&question.name).upstream;
         let id = upstream.id();
         let fault = match known.get(id, &question) {
@@ -105,9 +108,10 @@ impl Road {
             (Found::Missing(Some(entry)), None) if known.slow || upstream.all_down() => {
                 stale(entry)
             }
-            (Found::Missing(_), None) => {
-                return Err(Box::new(Need { upstream: Arc::clone(upstream), question }));
+            (Found::Missing(_), None) if asked.query.recursion_desired() => {
+                return Err(Some(Box::new(Need { upstream: Arc::clone(upstream), question })));
             }
+            (Found::Missing(_), None) => return Err(None),
         })
     }
 }

@@ -50,6 +50,7 @@ mod snapshot;
 use act::Acted;
 use forward::Known;
 pub use forward::{Keeper, Need};
+use lookup::Lacking;
 use outcome::Outcome;
 use reply::Page;
 pub use snapshot::{Outside, Routes, Snapshot};
@@ -151,7 +152,7 @@ impl Road {
         // 4 look up
         let truth = match self.look_up(snap, asked, known, name) {
             Ok(truth) => truth,
-            Err(need) => return self.ask_or_refuse(snap, asked, need, &mut page),
+            Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, &mut page),
         };
         let Some(entry) = truth.usable() else {
             let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
@@ -202,7 +203,7 @@ impl Road {
             Action::TcpOnly | Action::Passthru => {
                 match self.look_up(snap, asked, known, &asked.query.question.name) {
                     Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(known)),
-                    Err(need) => return self.ask_or_refuse(snap, asked, need, page),
+                    Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, page),
                 }
             }
             Action::Data(_) => match self.local_data(snap, asked, known, page, hit, behind) {
@@ -232,10 +233,10 @@ impl Road {
         &self,
         snap: &Snapshot,
         asked: &Asked,
-        need: Box<Need>,
+        lacking: Lacking,
         page: &mut Page<'_>,
     ) -> Judged {
-        if asked.query.recursion_desired() {
+        if let Some(need) = lacking {
             return Judged::Ask(need);
         }
         let judged = Judged::Reply(page.code(rcode::REFUSED, None), Outcome::Refused);
