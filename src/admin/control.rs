@@ -48,6 +48,12 @@ pub async fn bind(path: &Path) -> io::Result<Socket> {
         }
         Err(_) => {}
     }
+    if let Some(folder) = path.parent()
+        && !folder.as_os_str().is_empty()
+        && !folder.exists()
+    {
+        std::fs::create_dir(folder)?;
+    }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(Socket { listener, path: path.to_owned() })

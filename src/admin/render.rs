@@ -106,7 +106,10 @@ fn zones(out: &mut String, v: &Value) {
         }
         let others = number(&zone["not_enforced"]);
         if others > 0 {
-            let _ = writeln!(out, "    {others} rules have triggers not enforced by this version");
+            let _ = writeln!(
+                out,
+                "    rules with triggers that this version does not enforce: {others}"
+            );
         }
         skipped(out, zone);
     }
@@ -115,13 +118,13 @@ fn zones(out: &mut String, v: &Value) {
 fn skipped(out: &mut String, zone: &Value) {
     let (skipped, duplicates) = (number(&zone["skipped"]), number(&zone["duplicates"]));
     if skipped > 0 {
-        let _ = writeln!(out, "    {skipped} records are no usable rules:");
+        let _ = writeln!(out, "    records that are no usable rules: {skipped}");
         for line in list(&zone["skipped_first"]) {
             let _ = writeln!(out, "      {}", text(line));
         }
     }
     if duplicates > 0 {
-        let _ = writeln!(out, "    {duplicates} rules stand there twice; the first counts");
+        let _ = writeln!(out, "    rules that stand there twice, the first counts: {duplicates}");
     }
 }
 

@@ -119,17 +119,14 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     let mut signals = systemd::Signals::listen()
         .map_err(|e| Trouble::System(format!("signals cannot be received: {e}")))?;
     let settings = config::load(&options.config).map_err(Trouble::Config)?;
-    let control_path = settings.server.control.clone();
-    let control = admin::control::bind(&control_path)
-        .await
-        .map_err(|e| Trouble::System(format!("control socket {}: {e}", control_path.display())))?;
-    let status = match settings.status.listen {
-        Some(address) => Some(bind_status(address)?),
-        None => None,
-    };
+    let control = bind_control(&settings.server.control).await?;
+    let status = settings.status.listen.and_then(bind_status);
     let relay = Relay::start(options, settings)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(admin::control::serve(control, Arc::new(Arc::clone(&relay)) as Arc<dyn Operator>));
+    if let Some(control) = control {
+        let operator = Arc::new(Arc::clone(&relay)) as Arc<dyn Operator>;
+        tasks.spawn(admin::control::serve(control, operator));
+    }
     if let Some(listener) = status {
         let operator = Arc::new(Arc::clone(&relay)) as Arc<dyn Operator>;
         tasks.spawn(async move {
@@ -157,10 +154,32 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     Ok(())
 }
 
-fn bind_status(address: SocketAddr) -> Result<std::net::TcpListener, Trouble> {
+/// The control socket. Another relay on it ends the start; any other fault must not take DNS
+/// away from a network, so it is told and lived with.
+async fn bind_control(path: &Path) -> Result<Option<admin::control::Socket>, Trouble> {
+    match admin::control::bind(path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(Trouble::System(format!("control socket {}: {e}", path.display())))
+        }
+        Err(e) => {
+            let path = path.display();
+            tracing::warn!("serving without the control socket {path} (server.control): {e}");
+            Ok(None)
+        }
+    }
+}
+
+/// The status listener; its absence must not take DNS away either.
+fn bind_status(address: SocketAddr) -> Option<std::net::TcpListener> {
     let options = sys::socket::BindOptions::default();
-    sys::socket::tcp(address, &options, limits::TCP_BACKLOG)
-        .map_err(|e| Trouble::System(format!("status.listen {address}: {e}")))
+    match sys::socket::tcp(address, &options, limits::TCP_BACKLOG) {
+        Ok(listener) => Some(listener),
+        Err(e) => {
+            tracing::warn!("serving without status.listen {address}: {e}");
+            None
+        }
+    }
 }
 
 /// Stops the workers on a thread of its own, so that signals are still heard.
@@ -252,21 +271,31 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Reads configuration and zones again. On any fault everything stays as it is.
+    /// Reads configuration and zones again. On any fault of the configuration everything stays
+    /// as it is; a zone whose file is bad keeps its old rules, and that is an error too.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<String, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let relay = Arc::clone(self);
         let planned = off_thread(move || relay.plan_reload()).await;
-        let outcome = match planned {
-            Ok(plan) => Ok(self.apply(plan)),
-            Err(trouble) => Err(trouble.to_string()),
-        };
-        match &outcome {
-            Ok(text) => tracing::info!("reload: {text}"),
-            Err(text) => tracing::error!("reload: nothing was changed:\n{text}"),
-        }
+        let outcome = planned.map_err(|trouble| trouble.to_string()).map(|plan| {
+            let kept = plan.zones.kept();
+            (self.apply(plan), kept)
+        });
         self.lock().reload_error = outcome.as_ref().err().cloned();
-        outcome
+        match outcome {
+            Ok((text, kept)) => {
+                tracing::info!("reload: {text}");
+                if kept.is_empty() {
+                    Ok(text)
+                } else {
+                    Err(format!("{text}; but {}", kept.join("; ")))
+                }
+            }
+            Err(text) => {
+                tracing::error!("reload: nothing was changed:\n{text}");
+                Err(text)
+            }
+        }
     }
 
     fn plan_reload(&self) -> Result<Plan, Trouble> {

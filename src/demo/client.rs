@@ -12,7 +12,7 @@ use crate::dns::{rcode, rtype, text};
 
 /// What came back.
 pub(super) struct Reply {
-    /// Code, then the data of the answer section; `TC` if truncated; `EDE n` if there is one.
+    /// The code unless it is NOERROR, the data of the answer section, the extended error.
     pub(super) words: String,
 }
 
@@ -56,23 +56,28 @@ fn question(name: &str, kind: &str) -> Option<Question> {
 
 fn in_words(question: &Question, message: &[u8]) -> Option<Reply> {
     let answer = Answer::receive(question, message).ok()?;
-    let mut words = rcode::text(answer.rcode());
-    if answer.truncated() {
-        words.push_str(" TC");
+    let found: Vec<_> = answer.records().filter(|r| r.section == Section::Answer).collect();
+    let mut words = Vec::new();
+    match answer.rcode() {
+        rcode::NOERROR if answer.truncated() => words.push("TC".to_owned()),
+        rcode::NOERROR if found.is_empty() => words.push("NODATA".to_owned()),
+        rcode::NOERROR => {}
+        code => words.push(rcode::text(code)),
     }
-    let data: Vec<_> = answer.records().filter(|r| r.section == Section::Answer).collect();
-    if data.len() > 3 {
-        words.push_str(&format!(" {} records", data.len()));
+    if found.len() > 3 {
+        words.push(format!("{} records", found.len()));
     } else {
-        for record in data {
-            let line = text::record(answer.message(), &record, 0);
-            let rest = line.splitn(5, ' ').skip(3).collect::<Vec<_>>().join(" ");
-            words.push(' ');
-            words.push_str(rest.trim_start_matches("A ").trim_end_matches('.'));
-        }
+        words.extend(found.iter().map(|record| match record.rtype {
+            rtype::CNAME => "alias".to_owned(),
+            _ => {
+                let line = text::record(answer.message(), record, 0);
+                line.rsplit(' ').next().unwrap_or_default().to_owned()
+            }
+        }));
     }
+    let mut words = words.join(" ");
     if let Some(ede) = answer.ede() {
-        words.push_str(&format!(" EDE {}", ede.code));
+        words.push_str(&format!(", EDE {}", ede.code));
     }
     Some(Reply { words })
 }

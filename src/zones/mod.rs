@@ -143,6 +143,15 @@ impl Zones {
         (next, new_rules)
     }
 
+    /// Zones whose newest version could not be loaded, so that the one before is in force.
+    pub fn kept(&self) -> Vec<String> {
+        let kept = self.loaded.iter().filter_map(|zone| {
+            let error = zone.error.as_ref()?;
+            Some(format!("zone {} keeps its old rules: {error}", zone.source.settings.name))
+        });
+        kept.collect()
+    }
+
     /// Freezes the zones into a policy set. With `monitor`, no zone acts. Takes a while with a
     /// million rules: not for a serving thread.
     pub fn policy(&self, generation: u64, monitor: bool) -> PolicySet {
@@ -195,15 +204,15 @@ fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
         let first = in_words(&rules.skipped.first[..rules.skipped.first.len().min(1)]);
         let first = first.first().map_or("", String::as_str);
         tracing::warn!(
-            "policy zone {name}: {} records are no usable rules, the first: {first}",
+            "policy zone {name}: records that are no usable rules: {}; the first: {first}",
             rules.skipped.total
         );
     }
     let others = rules.len() - rules.names.len();
     if others > 0 {
         tracing::warn!(
-            "policy zone {name}: {others} rules have client-IP, IP, NSDNAME or NSIP triggers, \
-             which this version does not enforce"
+            "policy zone {name}: rules with client-IP, IP, NSDNAME or NSIP triggers, which this \
+             version does not enforce: {others}"
         );
     }
     let loaded = clock::wall_millis();
