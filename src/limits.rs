@@ -59,6 +59,149 @@ pub const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
 
+/// Bounds of the upstream room.
+pub mod upstream {
+    use std::time::Duration;
+
+    /// Shortest time-out of a try, however fast a backend usually is.
+    pub const TRY_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+    /// Longest time-out of a try.
+    pub const TRY_TIMEOUT_MAX: Duration = Duration::from_millis(1200);
+    /// Time-out of a try before anything was measured.
+    pub const TRY_TIMEOUT_UNKNOWN: Duration = Duration::from_millis(500);
+    /// How long a try without a client may still run.
+    pub const ABANDONED_TRY: Duration = Duration::from_secs(10);
+    /// Every question has its outcome within this time.
+    pub const FETCH_DEADLINE: Duration = Duration::from_millis(3800);
+    /// A fetch older than this is not joined any more.
+    pub const JOIN_AGE: Duration = Duration::from_secs(2);
+    /// Longest DNS message, and so the longest HTTP body.
+    pub const BODY_MAX: usize = 65_535;
+    /// Sends of one question to one backend (RFC 9520 section 3.1).
+    pub const SENDS_PER_BACKEND: u8 = 3;
+    /// Sends of one question to a backend that is down.
+    pub const SENDS_WHILE_DOWN: u8 = 2;
+    /// Sends of one question in all.
+    pub const SENDS_TOTAL: u8 = 6;
+    /// Questions over DoH are padded to a multiple of this (RFC 8467 section 4.1).
+    pub const PADDING_BLOCK: usize = 128;
+
+    /// Hedges in a hundred questions.
+    pub const HEDGE_PERCENT: u32 = 2;
+    /// Hedges at once after a quiet time.
+    pub const HEDGE_BURST: u32 = 10;
+    /// No hedge before this.
+    pub const HEDGE_MIN: Duration = Duration::from_millis(30);
+
+    /// Pools of connections; more workers share them.
+    pub const POOLS: usize = 8;
+    /// TCP and TLS must be ready within this time.
+    pub const HANDSHAKE: Duration = Duration::from_secs(2);
+    /// Connects a second and pool, and for all pools of a backend that is down.
+    pub const CONNECTS_PER_SECOND: f64 = 2.0;
+    /// Connects at once after a quiet time.
+    pub const CONNECT_BURST: u32 = 2;
+    /// A connection with so many answers does not count as one of the connects.
+    pub const ANSWERS_THAT_PAY: u32 = 16;
+    /// Age at which a connection is replaced, give or take a tenth.
+    pub const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+    /// Streams after which a connection is replaced; ids end at 2^30 of them.
+    pub const STREAMS_PER_LIFE: u32 = 1 << 29;
+    /// Streams at once on one connection, whatever the peer allows.
+    pub const STREAMS_PER_CONNECTION: usize = 1000;
+    /// Streams at once before the peer said what it allows.
+    pub const STREAMS_UNTIL_SETTINGS: usize = 100;
+    /// Receive window of a stream: two of the longest messages.
+    pub const STREAM_WINDOW: u32 = 128 << 10;
+    /// Receive window of a connection.
+    pub const CONNECTION_WINDOW: u32 = 16 << 20;
+    /// Octets of response headers.
+    pub const HEADER_LIST_MAX: u32 = 16 << 10;
+    /// How long a try waits for a stream where all are in use.
+    pub const STREAM_WAIT: Duration = Duration::from_secs(1);
+    /// How often it looks whether the peer allows more.
+    pub const STREAM_POLL: Duration = Duration::from_millis(50);
+
+    /// Least time that an answer to a PING may take.
+    pub const PING_PATIENCE_MIN: Duration = Duration::from_millis(200);
+    /// Most time that an answer to a PING may take.
+    pub const PING_PATIENCE_MAX: Duration = Duration::from_secs(2);
+    /// A connection that heard nothing for so long gets a PING with its next request.
+    pub const IDLE_BEFORE_PING: Duration = Duration::from_secs(10);
+    /// A timer that fires later than this shows that our own thread stood still.
+    pub const LATE_TIMER: Duration = Duration::from_millis(100);
+    /// Tries in a row that pass their time-out before a connection is replaced.
+    pub const SLOW_BEFORE_REPLACED: u32 = 16;
+    /// It must also have been without an answer for so long.
+    pub const QUIET_BEFORE_REPLACED: Duration = Duration::from_secs(3);
+
+    /// Faults in a row that take a backend out of service.
+    pub const FALL: u32 = 2;
+    /// Good probes in a row that bring it back.
+    pub const RISE: u32 = 2;
+    /// Time between good probes of a backend that comes back.
+    pub const PROBE_REPEAT: Duration = Duration::from_millis(200);
+    /// First pause between probes of a backend that is down.
+    pub const PROBE_PAUSE_MIN: Duration = Duration::from_millis(500);
+    /// Longest pause where connections fail. With a handshake that waits for a lost packet's
+    /// repetition and the second probe, service is back within five seconds.
+    pub const PROBE_PAUSE_MAX: Duration = Duration::from_millis(2500);
+    /// Longest pause where the service refuses.
+    pub const PROBE_PAUSE_SICK: Duration = Duration::from_secs(30);
+    /// How long one probe may take.
+    pub const PROBE_TIMEOUT: Duration = Duration::from_millis(2500);
+    /// Tries without an answer, in a row, that call for a probe.
+    pub const SLOW_BEFORE_PROBE: u32 = 3;
+    /// A first choice that came back waits so long while a standby serves.
+    pub const FAIL_BACK_HOLD: Duration = Duration::from_secs(5);
+    /// Longest Retry-After that is honoured.
+    pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+    /// Shortest pause after HTTP 429 or 503 without Retry-After.
+    pub const OWN_BACK_OFF_MIN: Duration = Duration::from_secs(1);
+    /// Longest pause after HTTP 429 or 503 without Retry-After.
+    pub const OWN_BACK_OFF_MAX: Duration = Duration::from_secs(60);
+    /// Least time between two lines in the log about the state of one backend.
+    pub const STATE_LINE_PAUSE: Duration = Duration::from_secs(10);
+    /// A measured latency counts half after so long without a new one.
+    pub const LATENCY_FADES: Duration = Duration::from_secs(5);
+    /// Faster than this, backends are taken to be equal, in microseconds.
+    pub const LATENCY_FLOOR_US: u64 = 1000;
+
+    /// Tries that the share of failures is taken of, the newest ones.
+    pub const SHARE_WINDOW: usize = 32;
+    /// Older tries do not count.
+    pub const SHARE_AGE: Duration = Duration::from_secs(20);
+    /// Fewer tries prove nothing.
+    pub const SHARE_TRIES: usize = 20;
+    /// Fewer names that failed prove nothing.
+    pub const SHARE_NAMES: usize = 8;
+    /// Fewer tries of a peer are no measure for others.
+    pub const SHARE_PEER_TRIES: usize = 5;
+    /// Tries of which more than half were reset or garbled.
+    pub const SHARE_HARD_TRIES: usize = 10;
+    /// How long a backend that does worse than its peers is left out; doubles up to 16 times.
+    pub const WORSE_PAUSE: Duration = Duration::from_secs(10);
+    /// In service for so long, a backend starts with the shortest pause again.
+    pub const WORSE_FORGET: Duration = Duration::from_secs(300);
+
+    /// Shortest time-out of a try over plain DNS: one lost packet costs this much.
+    pub const PLAIN_TIMEOUT_MIN: Duration = Duration::from_millis(300);
+    /// Largest answer asked for over UDP: no fragments (DNS flag day 2020).
+    pub const PLAIN_PAYLOAD: u16 = 1232;
+    /// Octets of an answer over UDP that are read, should a server not keep to it.
+    pub const PLAIN_BUFFER: usize = 4096;
+    /// How long a socket waits for an answer.
+    pub const PLAIN_TRY_MAX: Duration = Duration::from_secs(4);
+    /// How long TCP may take for an answer that was truncated.
+    pub const PLAIN_TCP_MAX: Duration = Duration::from_secs(3);
+    /// Sockets open at once to one plain server.
+    pub const PLAIN_SOCKETS: usize = 1024;
+    /// Random ports that are tried before the system chooses.
+    pub const PLAIN_PORT_TRIES: usize = 4;
+}
+
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
+const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());
+const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);

@@ -166,7 +166,7 @@ impl Ask {
         Ask { transport: Transport::Tcp, ..self }
     }
 
-    fn from_outside(self) -> Ask {
+    fn outside(self) -> Ask {
         Ask { client: OUTSIDE, ..self }
     }
 }
@@ -431,9 +431,9 @@ fn refusals() {
     let chaos = |packet: &mut Vec<u8>| *packet.last_mut().unwrap() = 3;
     let recursion = |packet: &mut Vec<u8>| packet[2] &= !((flag::RD >> 8) as u8);
     takes_nothing(vec![
-        (Ask::a("plain.example").from_outside(), refused),
-        (Ask::a("plain.example").edns(0, false).from_outside(), refused),
-        (Ask::a("plain.example").with(|packet| packet.push(0)).from_outside(), refused),
+        (Ask::a("plain.example").outside(), refused),
+        (Ask::a("plain.example").edns(0, false).outside(), refused),
+        (Ask::a("plain.example").with(|packet| packet.push(0)).outside(), refused),
         (Ask::a("plain.example").with(|packet| packet[2] |= 0x28), refused),
         (Ask::a("plain.example").with(chaos), refused),
         (Ask::new("plain.example", rtype::AXFR), refused),
