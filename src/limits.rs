@@ -24,7 +24,7 @@ pub const LOOKUPS_PER_QUERY: usize = 4;
 pub const JUDGED_ANEW: usize = 8;
 
 /// Policy hits waiting to be written; more are counted as dropped.
-pub const HIT_QUEUE: usize = 16_384;
+pub const HIT_QUEUE: usize = 8_192;
 
 /// Writes waiting for one TCP client to read, of up to 128 KiB each.
 pub const TCP_WRITE_QUEUE: usize = 4;
@@ -55,7 +55,9 @@ pub const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 /// Queries in flight at a stop get this long.
 pub const DRAIN: Duration = Duration::from_secs(5);
 /// Policy files and interfaces are looked at this often.
-pub const WATCH_EVERY: Duration = Duration::from_millis(500);
+pub const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// A file that was written to within this time may not be complete yet.
+pub const FILE_SETTLES: Duration = Duration::from_millis(200);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
 

@@ -213,12 +213,15 @@ impl Cache {
 
     /// Keeps an answer, if it may be kept, and forgets an earlier failure.
     pub fn store(&self, upstream: usize, question: &Question, entry: &Arc<Entry>) {
-        if self.settings.size == 0 || entry.lifetime == 0 {
+        if self.settings.size == 0 {
             return;
         }
         let key = Key::new(upstream, question);
         if !self.failures.is_empty() {
             self.failures.remove(key.bytes());
+        }
+        if entry.lifetime == 0 {
+            return;
         }
         self.entries.insert(key.bytes().into(), Arc::clone(entry));
     }

@@ -342,7 +342,7 @@ impl Relay {
                 let monitor = assemble::monitor_only(&current.settings);
                 (current.zones.clone(), current.generation + 1, monitor)
             };
-            let (zones, new_rules) = zones.refreshed();
+            let (zones, new_rules) = zones.refreshed(std::time::SystemTime::now());
             if !new_rules {
                 relay.lock().zones = zones;
                 return;

@@ -22,7 +22,7 @@ impl Relay {
 
     /// True if a policy file is not the one that was loaded.
     pub(super) fn zones_changed(&self) -> bool {
-        self.lock().zones.changed()
+        self.lock().zones.changed(std::time::SystemTime::now())
     }
 
     fn cache_status(&self) -> CacheStatus {

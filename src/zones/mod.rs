@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -113,19 +114,22 @@ impl Zones {
         if faults.is_empty() { Ok(Zones { loaded }) } else { Err(faults) }
     }
 
-    /// True if some file is not the one that was loaded.
-    pub fn changed(&self) -> bool {
-        self.loaded.iter().any(|zone| zone.stamp != Stamp::of(&zone.source.file))
+    /// True if some file is not the one that was loaded, and is not being written right now.
+    pub fn changed(&self, now: SystemTime) -> bool {
+        self.loaded.iter().any(|zone| {
+            let stamp = Stamp::of(&zone.source.file);
+            stamp != zone.stamp && stamp.is_settled(now)
+        })
     }
 
     /// Loads the files that changed. A bad one leaves its old rules in force, and says so.
     /// `None`: the rules are the same.
-    pub fn refreshed(&self) -> (Zones, bool) {
+    pub fn refreshed(&self, now: SystemTime) -> (Zones, bool) {
         let mut next = self.clone();
         let mut new_rules = false;
         for zone in &mut next.loaded {
             let stamp = Stamp::of(&zone.source.file);
-            if stamp == zone.stamp {
+            if stamp == zone.stamp || !stamp.is_settled(now) {
                 continue;
             }
             match load(&zone.source) {
@@ -265,21 +269,22 @@ mod tests {
         let path = dir.path().join("block.rpz");
         std::fs::write(&path, GOOD).unwrap();
         let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
-        assert!(!zones.changed());
+        let later = || SystemTime::now() + crate::limits::FILE_SETTLES;
+        assert!(!zones.changed(later()));
 
         std::fs::write(&path, "no zone at all ( \n").unwrap();
-        assert!(zones.changed());
-        let (kept, new_rules) = zones.refreshed();
+        assert!(zones.changed(later()));
+        let (kept, new_rules) = zones.refreshed(later());
         let status = &kept.status(&kept.policy(2, false))[0];
         assert!(!new_rules && status.rules == 1 && status.serial == 7);
         assert!(status.error.as_ref().unwrap().contains("block.rpz:1"), "{:?}", status.error);
-        assert!(!kept.changed(), "one complaint for one change");
+        assert!(!kept.changed(later()), "one complaint for one change");
 
         // a new file in its place, by rename
         let next = dir.path().join("next");
         std::fs::write(&next, GOOD.replace(" 7 ", " 8 ") + "worse.example CNAME .\n").unwrap();
         std::fs::rename(&next, &path).unwrap();
-        let (new, new_rules) = kept.refreshed();
+        let (new, new_rules) = kept.refreshed(later());
         let status = &new.status(&new.policy(3, false))[0];
         assert!(new_rules && status.rules == 2 && status.serial == 8 && status.error.is_none());
     }
