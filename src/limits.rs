@@ -17,6 +17,9 @@ pub const SERVFAIL_KEPT: Duration = Duration::from_secs(5);
 pub const FAILURE_KEPT: Duration = Duration::from_secs(1);
 /// Failures remembered at a time.
 pub const FAILURES: usize = 10_000;
+/// Queries that wait for upstreams at a time, joined ones included; about 3 KiB each. Those
+/// beyond it are answered SERVFAIL at once.
+pub const WAITING: u64 = 32_768;
 /// Look-ups that one query may cause: its own, ANY's second, a garden's target.
 pub const LOOKUPS_PER_QUERY: usize = 4;
 /// Aliases that are followed behind a rule's own CNAME are the upstream's; this many times a
@@ -28,6 +31,11 @@ pub const HIT_QUEUE: usize = 8_192;
 
 /// Writes waiting for one TCP client to read, of up to 128 KiB each.
 pub const TCP_WRITE_QUEUE: usize = 4;
+/// Octets of answers that wait to be written to one TCP client; one that lets more wait is
+/// closed.
+pub const TCP_HELD: usize = 1 << 20;
+/// The same for all TCP clients together.
+pub const TCP_HELD_IN_ALL: usize = 64 << 20;
 /// Queries of one TCP connection in flight at the upstream.
 pub const TCP_IN_FLIGHT: usize = 128;
 /// A TCP client that reads nothing for this long is closed.
@@ -38,6 +46,8 @@ pub const TCP_LINGER: Duration = Duration::from_secs(1);
 pub const TCP_BACKLOG: i32 = 511;
 /// Pause after an accept that failed (no file descriptors left, say).
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// Batches that are still answered on a socket that closes.
+pub const BATCHES_AT_THE_END: usize = 256;
 /// Batches that one socket may take in a row before other tasks get their turn.
 pub const BATCHES_IN_A_ROW: usize = 8;
 

@@ -102,8 +102,11 @@ impl Entry {
         Entry { answer, trusted, received: now, age: freshness.age, lifetime, min_ttl, max_ttl }
     }
 
-    /// How its TTLs look now.
+    /// How its TTLs look now; those of a kept answer that has outlived them are all 30 s.
     pub fn ttl(&self, now: Moment) -> Ttl {
+        if self.lifetime > 0 && self.is_stale(now) {
+            return Ttl::Fixed(limits::STALE_TTL);
+        }
         let elapsed = now.seconds_since(self.received).saturating_add(self.age);
         Ttl::Aged { elapsed, min: self.min_ttl, max: self.max_ttl }
     }
@@ -221,6 +224,10 @@ impl Cache {
             self.failures.remove(key.bytes());
         }
         if entry.lifetime == 0 {
+            // what was kept before is not true any more, unless this is only half an answer
+            if !entry.answer.truncated() {
+                self.entries.remove(key.bytes());
+            }
             return;
         }
         self.entries.insert(key.bytes().into(), Arc::clone(entry));

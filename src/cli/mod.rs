@@ -171,7 +171,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(config: PathBuf) -> ExitCode {
-    journal::begin();
+    let _written_at_the_end = journal::begin();
     let (_never, stop) = tokio::sync::watch::channel(false);
     match daemon::run(Options { config, hits: None }, stop) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipnet::IpNet;
 
@@ -70,23 +71,21 @@ pub(super) fn server_name(settings: &Settings) -> String {
     })
 }
 
-/// Addresses to listen on now.
-pub(super) fn addresses(settings: &Settings) -> Vec<SocketAddr> {
-    let host = socket::host_addresses().unwrap_or_else(|e| {
-        tracing::warn!("the addresses of this host cannot be listed: {e}");
-        Vec::new()
-    });
-    unique(settings.server.listen.iter().flat_map(|listen| match listen {
-        written::Listen::Address(address) => vec![*address],
-        written::Listen::Interfaces(port) => {
-            let with_port = |address: &SocketAddr| {
-                let mut address = *address;
-                address.set_port(*port);
-                address
-            };
-            host.iter().map(with_port).collect()
+/// Addresses to listen on now. An error says nothing about the addresses: what is open stays.
+pub(super) fn addresses(settings: &Settings) -> std::io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for listen in &settings.server.listen {
+        match listen {
+            written::Listen::Address(address) => addresses.push(*address),
+            written::Listen::Interfaces(port) => {
+                addresses.extend(socket::host_addresses()?.into_iter().map(|mut address| {
+                    address.set_port(*port);
+                    address
+                }));
+            }
         }
-    }))
+    }
+    Ok(unique(addresses))
 }
 
 /// An address that was asked for by itself must be there at the start; of the interfaces' ones,
@@ -107,8 +106,8 @@ pub(super) fn refuse_unbound(settings: &Settings, ports: &[PortStatus]) -> Resul
     Ok(())
 }
 
-/// The access list, with the on-link prefixes of this moment.
-pub(super) fn acl(settings: &Settings) -> Acl {
+/// The access list, with the on-link prefixes of this moment. An error says nothing about them.
+pub(super) fn acl(settings: &Settings) -> std::io::Result<Acl> {
     let mut networks = Vec::new();
     for allow in &settings.server.allow {
         match allow {
@@ -117,13 +116,13 @@ pub(super) fn acl(settings: &Settings) -> Acl {
                 networks.extend([IpNet::V4(Default::default()), IpNet::V6(Default::default())]);
             }
             written::Allow::OnLink => {
-                let on_link = socket::host_prefixes().unwrap_or_default();
+                let on_link = socket::host_prefixes()?;
                 let v6 = on_link.iter().filter(|(ip, _)| ip.is_ipv6());
                 networks.extend(v6.filter_map(|(ip, len)| IpNet::new(*ip, *len).ok()));
             }
         }
     }
-    Acl::new(networks.iter().map(IpNet::trunc))
+    Ok(Acl::new(networks.iter().map(IpNet::trunc)))
 }
 
 /// Limits of TCP clients.
@@ -206,13 +205,15 @@ fn over_all(action: written::Action) -> Override {
     })
 }
 
+/// An id is never given twice: what the cache keeps of a service that is gone stays unused.
+static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+
 /// All upstreams, those that did not change with all their state.
 pub(super) fn upstreams(
     settings: &Settings,
     previous: &[Arc<Upstream>],
     sink: &Arc<Keeper>,
 ) -> Result<Vec<Arc<Upstream>>, Trouble> {
-    let mut next_id = previous.iter().map(|upstream| upstream.id() + 1).max().unwrap_or(0);
     let mut built = Vec::with_capacity(settings.upstreams.len());
     for upstream in &settings.upstreams {
         let refused = |text: String| {
@@ -224,10 +225,7 @@ pub(super) fn upstreams(
         // answers of another service must not be taken for this one's
         let id = match old.filter(|old| is_same_service(&old.settings().kind, &wanted.kind)) {
             Some(old) => old.id(),
-            None => {
-                next_id += 1;
-                next_id - 1
-            }
+            None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
         };
         let sink = Arc::clone(sink);
         let upstream = Upstream::build(id, wanted, old, workers(settings), sink)
@@ -272,6 +270,7 @@ fn is_same_service(old: &Kind, new: &Kind) -> bool {
 /// Everything one judgement needs.
 pub(super) fn snapshot(
     settings: &Settings,
+    acl: Arc<Acl>,
     policy: Arc<PolicySet>,
     upstreams: &[Arc<Upstream>],
 ) -> Snapshot {
@@ -282,7 +281,7 @@ pub(super) fn snapshot(
         }
     }
     Snapshot {
-        acl: Arc::new(acl(settings)),
+        acl,
         outside: match settings.server.outside {
             written::Outside::Refused => Outside::Refused,
             written::Outside::Drop => Outside::Drop,

@@ -1,23 +1,37 @@
 //! The daemon's own log lines, and what is said of a panic.
 
 use std::fmt;
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 
+/// Lines that wait to be written.
+const LINES: usize = 4096;
+
 /// Starts writing log lines to standard error, `info` and above. Under systemd every line gets
-/// a priority in front (sd-daemon(3)), elsewhere the time.
-pub fn begin() {
+/// a priority in front (sd-daemon(3)), elsewhere the time. Lines are written by a thread of their
+/// own and are lost, not waited for, while nobody reads them. What is left when the guard is
+/// dropped is written then.
+#[must_use]
+pub fn begin() -> Option<WorkerGuard> {
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().ok()?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES)
+        .finish(File::from(stderr));
     let lines = Lines { journal: std::env::var_os("JOURNAL_STREAM").is_some() };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal())
         .event_format(lines)
         .finish();
@@ -29,6 +43,7 @@ pub fn begin() {
             panic.location().map_or_else(String::new, |l| format!("{}:{}", l.file(), l.line()));
         tracing::error!("internal fault (a panic) at {place}; please report it");
     }));
+    Some(guard)
 }
 
 struct Lines {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::acl::Acl;
 use crate::admin::{self, Operator};
 use crate::cache::Cache;
 use crate::config::{self, Settings};
@@ -61,6 +62,7 @@ pub struct Checked {
 /// Everything that start, reload and check build before anything takes effect.
 struct Plan {
     settings: Settings,
+    acl: Arc<Acl>,
     zones: Zones,
     policy: PolicySet,
     upstreams: Vec<Arc<Upstream>>,
@@ -107,6 +109,7 @@ pub fn check(config: &Path) -> Result<Checked, Trouble> {
 
 /// Runs the relay until a signal ends it, or until `stop` says so.
 pub fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), Trouble> {
+    sys::raise_open_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -195,6 +198,10 @@ async fn drain(relay: &Arc<Relay>) {
     let _ = waiting.await;
 }
 
+fn unlisted(e: std::io::Error) -> Trouble {
+    Trouble::System(format!("the addresses of this host cannot be listed: {e}"))
+}
+
 /// Builds what settings ask for, keeping what `zones` and `previous` already have.
 fn plan(
     settings: Settings,
@@ -203,7 +210,8 @@ fn plan(
     generation: u64,
     sink: &Arc<Keeper>,
 ) -> Result<Plan, Trouble> {
-    let addresses = sys::socket::host_addresses().unwrap_or_default();
+    let acl = Arc::new(assemble::acl(&settings).map_err(unlisted)?);
+    let addresses = sys::socket::host_addresses().map_err(unlisted)?;
     let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
     let loops = settings.own_address_faults(&addresses);
     if !loops.is_empty() {
@@ -212,7 +220,7 @@ fn plan(
     let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
     let policy = zones.policy(generation, assemble::monitor_only(&settings));
     let upstreams = assemble::upstreams(&settings, previous, sink)?;
-    Ok(Plan { settings, zones, policy, upstreams })
+    Ok(Plan { settings, acl, zones, policy, upstreams })
 }
 
 impl Relay {
@@ -221,12 +229,12 @@ impl Relay {
         let workers = assemble::workers(&settings);
         let cache = Arc::new(Cache::new(assemble::cache(&settings), workers));
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
-        let Plan { settings, zones, policy, upstreams } =
+        let Plan { settings, acl, zones, policy, upstreams } =
             plan(settings, &Zones::default(), &[], 1, &sink)?;
 
         let server_name = assemble::server_name(&settings);
         let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
-        let snapshot = assemble::snapshot(&settings, Arc::new(policy), &upstreams);
+        let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), &upstreams);
         let counters = Arc::new(Counters::new(workers));
         let road = Arc::new(Road::new(snapshot, cache, counters, writer.reporter()));
 
@@ -239,7 +247,8 @@ impl Relay {
             threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
         }
         let mut ports = Ports::new(threads);
-        let changes = ports.apply(&assemble::addresses(&settings));
+        let wanted = assemble::addresses(&settings).map_err(unlisted)?;
+        let changes = ports.apply(&wanted);
         assemble::refuse_unbound(&settings, &ports.status())?;
         for change in changes {
             tracing::info!("{change}");
@@ -309,15 +318,19 @@ impl Relay {
 
     /// Puts a plan into force. The order matters: what the new snapshot needs is there before.
     fn apply(self: &Arc<Self>, plan: Plan) -> String {
-        let Plan { settings, zones, policy, upstreams } = plan;
+        let Plan { settings, acl, zones, policy, upstreams } = plan;
         let restart = assemble::needs_restart(&self.lock().settings, &settings);
         let generation = policy.generation;
         let rules: usize = policy.zones().iter().map(|zone| zone.rules.len()).sum();
         self.adopt_upstreams(upstreams.clone());
-        let snapshot = assemble::snapshot(&settings, Arc::new(policy), &upstreams);
-        self.republish(|_| snapshot);
+        let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), &upstreams);
+        let old = self.republish(|_| snapshot);
+        std::thread::spawn(move || free(old));
         self.tcp_settings.send_replace(assemble::tcp(&settings));
-        self.road.reporter().log_queries(settings.log.queries);
+        // what was switched by hand stays, unless the configuration says something new
+        if self.lock().settings.log.queries != settings.log.queries {
+            self.road.reporter().log_queries(settings.log.queries);
+        }
         {
             let mut current = self.lock();
             current.settings = settings;
@@ -353,9 +366,8 @@ impl Relay {
             current.zones = zones;
             current.generation = generation;
             tracing::info!("policy generation {generation} is in force");
-            // the old set is freed here, not by a worker
             drop(current);
-            drop(old);
+            free(old);
         })
         .await;
     }
@@ -363,7 +375,13 @@ impl Relay {
     /// Binds addresses that came up, drops those that are gone, follows on-link prefixes.
     pub(crate) fn follow_addresses(&self) {
         let settings = self.lock().settings.clone();
-        let wanted = assemble::addresses(&settings);
+        let found = assemble::addresses(&settings)
+            .and_then(|wanted| Ok((wanted, assemble::acl(&settings)?)));
+        let (wanted, acl) = match found {
+            Ok(found) => found,
+            // not to know is no reason to close anything
+            Err(e) => return tracing::warn!("the addresses of this host cannot be listed: {e}"),
+        };
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ports) = ports.as_mut() {
             for change in ports.apply(&wanted) {
@@ -371,7 +389,6 @@ impl Relay {
             }
         }
         drop(ports);
-        let acl = assemble::acl(&settings);
         if *self.road.snapshot().acl != acl {
             self.republish(|old| Snapshot { acl: Arc::new(acl), ..old.clone() });
         }
@@ -464,6 +481,16 @@ impl<T> FromPanic for Result<T, Trouble> {
     fn from_panic() -> Self {
         Err(Trouble::System("loading ended in a panic, which is our fault".to_owned()))
     }
+}
+
+/// Frees a snapshot here, not by a worker that happens to be its last reader: those hold one
+/// for a batch of packets only.
+fn free(old: Arc<Snapshot>) {
+    let deadline = Instant::now() + limits::ANSWER_DEADLINE;
+    while Arc::strong_count(&old) > 1 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(old);
 }
 
 /// Unique addresses in a stable order.

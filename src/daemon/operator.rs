@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use tokio::sync::oneshot;
+
 use super::{Relay, assemble};
 use crate::admin::{
     Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
@@ -18,6 +20,12 @@ impl Relay {
     pub(super) fn port_status(&self) -> Vec<PortStatus> {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.as_ref().map_or_else(Vec::new, |ports| ports.status())
+    }
+
+    /// A query of our own for every worker.
+    pub(super) fn probe_workers(&self, query: &[u8]) -> Vec<oneshot::Receiver<()>> {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.as_ref().map_or_else(Vec::new, |ports| ports.probe(query))
     }
 
     /// True if a policy file is not the one that was loaded.

@@ -112,7 +112,7 @@ impl Stage {
 
     /// Runs until Ctrl-C.
     fn show(self) -> ExitCode {
-        journal::begin();
+        let _written_at_the_end = journal::begin();
         let (_never, stop) = watch::channel(false);
         let config = self.folder.join("culvert.toml");
         let options = Options { config: config.clone(), hits: Some(Destination::Stdout) };

@@ -27,7 +27,6 @@ pub struct Answer {
     rcode: u16,
     lifetime: Option<u32>,
     negative: bool,
-    signed: bool,
     ede: Option<(u16, Box<str>)>,
 }
 
@@ -90,6 +89,10 @@ impl Answer {
             check_names(message, &record)?;
             rebuild |= opt.is_some();
             if record.rtype == rtype::OPT {
+                // one, and only there (RFC 6891 section 6.1.1)
+                if opt.is_some() || record.section != Section::Additional {
+                    return Err(AnswerFault::Malformed);
+                }
                 opt = Some(record);
             } else if is_unasked_dnssec(question, &record) {
                 rebuild = true;
@@ -143,10 +146,6 @@ impl Answer {
             }
             _ => None,
         };
-        let signed = records.iter().any(|r| {
-            r.section != Section::Additional
-                && matches!(r.rtype, rtype::RRSIG | rtype::NSEC | rtype::NSEC3)
-        });
         Ok(Answer {
             message: message.into(),
             question_end,
@@ -155,7 +154,6 @@ impl Answer {
             rcode,
             lifetime,
             negative,
-            signed,
             ede: None,
         })
     }
@@ -190,15 +188,37 @@ impl Answer {
         self.negative
     }
 
-    /// Answer or authority carries DNSSEC records.
-    pub fn signed(&self) -> bool {
-        self.signed
-    }
-
     /// How long the answer may be kept, in seconds: the smallest TTL of the answer section, or
     /// the negative TTL of RFC 2308 section 5. `None`: not to be kept.
     pub fn ttl(&self) -> Option<u32> {
         self.lifetime
+    }
+
+    /// One stage of the alias chain, counted from the question's name, carries DNSSEC records:
+    /// signatures of its own alias or data, or at the end the proof that there are none.
+    pub fn is_signed_at(&self, stage: usize) -> bool {
+        let Some(name) = self.name_at(stage) else { return false };
+        let last = stage == self.links.len();
+        let dname = self.links.get(stage).and_then(|link| self.record_at(link.dname?));
+        let dname = dname.and_then(|r| Some(read_name(&self.message, r.start).ok()?.0));
+        self.records().any(|record| match (record.section, record.rtype) {
+            (Section::Answer, rtype::RRSIG) => {
+                let owner = read_name(&self.message, record.start).ok().map(|(owner, _)| owner);
+                owner == Some(name) || (owner.is_some() && owner == dname)
+            }
+            (Section::Authority, rtype::RRSIG | rtype::NSEC | rtype::NSEC3) => {
+                last && self.negative
+            }
+            _ => false,
+        })
+    }
+
+    /// The name of a stage: the question's, then what each link leads to.
+    fn name_at(&self, stage: usize) -> Option<Name> {
+        match stage.checked_sub(1) {
+            None => Some(read_name(&self.message, HEADER).ok()?.0),
+            Some(link) => self.link_target(link),
+        }
     }
 
     /// The extended error that the upstream gave, if any.
@@ -456,10 +476,10 @@ mod tests {
             (Section::Answer, "a.test", rtype::RRSIG, 60, &[0; 20]),
         ];
         let a = Answer::receive(&q, &response(&q, &records)).unwrap();
-        assert!(a.records().count() == 1 && !a.signed());
+        assert!(a.records().count() == 1 && !a.is_signed_at(0));
         q.dnssec_ok = true;
         let a = Answer::receive(&q, &response(&q, &records)).unwrap();
-        assert!(a.records().count() == 2 && a.signed());
+        assert!(a.records().count() == 2 && a.is_signed_at(0) && !a.is_signed_at(1));
     }
 
     #[test]

@@ -57,7 +57,11 @@ impl Ttl {
     /// The TTL to show for one that was received as `ttl`.
     pub fn shown(self, ttl: u32) -> u32 {
         match self {
-            Ttl::Aged { elapsed, min, max } => ttl.max(min).min(max).saturating_sub(elapsed),
+            Ttl::Aged { elapsed, min, max } => {
+                // the top bit makes it zero (RFC 2181 section 8)
+                let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
+                ttl.max(min).min(max).saturating_sub(elapsed)
+            }
             Ttl::Fixed(ttl) => ttl,
         }
     }
@@ -82,6 +86,19 @@ impl<'a> Opt<'a> {
             extended_rcode: (rcode >> 4) as u8,
             ede: ede.map(|e| Ede { text: cut(e.text), ..e }),
         })
+    }
+
+    /// The record as it fits into `room` octets: the explanation goes first. On a stream the
+    /// whole record goes next, since nothing larger comes after TCP. `None`: truncate.
+    fn that_fits(opt: Option<Self>, room: Option<usize>, form: ReplyForm) -> Option<Option<Self>> {
+        let (room, Some(whole)) = (room?, opt) else { return Some(None) };
+        let plain = Opt { ede: None, ..whole };
+        match () {
+            () if whole.len() <= room => Some(Some(whole)),
+            () if plain.len() <= room => Some(Some(plain)),
+            () if form.limit == usize::from(u16::MAX) => Some(None),
+            () => None,
+        }
     }
 
     fn len(&self) -> usize {
@@ -333,12 +350,13 @@ pub fn kept_answer(
 ) -> usize {
     // extended codes mean the hop to the upstream; the client sees a failure
     let rcode = if answer.rcode() > 0xf { rcode::SERVFAIL } else { answer.rcode() };
-    let opt = Opt::for_reply(query, form, rcode, given.ede.or(answer.ede()));
     let message = answer.message();
     let len = message.len();
-    if len + opt.as_ref().map_or(0, Opt::len) > form.limit.min(buf.len()) {
+    let room = form.limit.min(buf.len());
+    let opt = Opt::for_reply(query, form, rcode, given.ede.or(answer.ede()));
+    let Some(opt) = Opt::that_fits(opt, room.checked_sub(len), form) else {
         return Composer::reply(buf, query, form, rcode, given.ede).finish_truncated();
-    }
+    };
     buf[..len].copy_from_slice(message);
     buf[..2].copy_from_slice(&query.id.to_be_bytes());
     let mut flags = query.flags & (flag::RD | flag::CD) | flag::QR | flag::RA | rcode;

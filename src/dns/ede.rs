@@ -2,6 +2,8 @@
 
 /// Info codes that Culvert gives.
 pub mod code {
+    /// Something else.
+    pub const OTHER: u16 = 0;
     /// A stale answer was given.
     pub const STALE: u16 = 3;
     /// The answer is made up by policy.

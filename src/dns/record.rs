@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::name::{MAX_LABEL, Name, NameBuilder, NameError};
+use super::name::{MAX_LABEL, MAX_LABELS, Name, NameBuilder, NameError};
 use super::{HEADER, u16_at, u32_at};
 
 /// Section of a message.
@@ -112,12 +112,14 @@ pub fn skip_name(message: &[u8], mut at: usize) -> Result<usize, NameError> {
 
 /// Reads the name at `at`, following pointers, and gives the offset behind it.
 ///
-/// Every pointer must point further back than the piece of name it ends, so the walk ends.
+/// Every pointer must point further back than the piece of name it ends, so the walk ends; and
+/// no honest name needs more pointers than it can have labels.
 pub fn read_name(message: &[u8], at: usize) -> Result<(Name, usize), NameError> {
     let mut out = NameBuilder::new();
     let mut pos = at;
     let mut floor = at;
     let mut end = None;
+    let mut hops = 0;
     loop {
         let len = *message.get(pos).ok_or(NameError::Short)? as usize;
         match len {
@@ -130,7 +132,8 @@ pub fn read_name(message: &[u8], at: usize) -> Result<(Name, usize), NameError> 
                 let low = *message.get(pos + 1).ok_or(NameError::Short)? as usize;
                 let target = (len & 0x3f) << 8 | low;
                 end.get_or_insert(pos + 2);
-                if target >= floor || target < HEADER {
+                hops += 1;
+                if target >= floor || target < HEADER || hops > MAX_LABELS {
                     return Err(NameError::Pointer);
                 }
                 floor = target;
@@ -178,6 +181,15 @@ mod tests {
         for bad in [23, 25, 28] {
             assert_eq!(read_name(&message, bad), Err(NameError::Pointer), "{bad}");
         }
+        // a chain of pointers, each one further back
+        let mut chain = vec![0u8; HEADER];
+        chain.extend(b"\x01a\x00");
+        for i in 0..200u16 {
+            let to = if i == 0 { 12 } else { 15 + 2 * (i - 1) };
+            chain.extend((0xc000 | to).to_be_bytes());
+        }
+        assert!(read_name(&chain, 15 + 2 * 126).is_ok());
+        assert_eq!(read_name(&chain, 15 + 2 * 127), Err(NameError::Pointer));
         // a label that runs into its own pointer again and again
         let mut ring = vec![0u8; HEADER];
         ring.extend(b"\x01a\xc0\x0c");

@@ -75,6 +75,10 @@ pub trait Handler: Send + Sync + 'static {
     /// The reply of a query that waits; `None` for silence.
     fn finish(&self, later: Self::Later) -> impl Future<Output = Option<Vec<u8>>> + Send;
 
+    /// True if queries from this address are served. Asked when a TCP connection comes in; each
+    /// query is judged by itself all the same.
+    fn welcomes(&self, client: IpAddr) -> bool;
+
     /// A reply could not be sent: counted by the handler.
     fn not_sent(&self, worker: usize, replies: usize);
 

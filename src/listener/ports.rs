@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Handler, Settings, TcpLimits, tcp, udp};
+use super::{Handler, Settings, Source, TcpLimits, Transport, tcp, udp};
 use crate::limits;
 use crate::sys::socket::{self, BindOptions};
 
@@ -17,6 +17,8 @@ use crate::sys::socket::{self, BindOptions};
 enum Order {
     Udp(std::net::UdpSocket, watch::Receiver<bool>),
     Tcp(std::net::TcpListener, watch::Receiver<bool>),
+    /// A query of our own, to see that the worker is alive.
+    Probe(Arc<[u8]>, oneshot::Sender<()>),
 }
 
 /// One worker: a thread with a runtime of its own.
@@ -42,6 +44,7 @@ impl Worker {
             while let Some(order) = inbox.recv().await {
                 let (handler, busy) = (Arc::clone(&handler), busy.clone());
                 match order {
+                    Order::Probe(query, alive) => probe(&*handler, index, &query, alive),
                     Order::Udp(socket, stop) => {
                         spawn_logged(udp::serve(socket, index, handler, stop, busy));
                     }
@@ -62,6 +65,16 @@ impl Worker {
             })?;
         Ok(Worker { orders, thread })
     }
+}
+
+/// Runs a query of our own down the road. Whatever comes of it: the worker is alive.
+fn probe<H: Handler>(handler: &H, worker: usize, query: &[u8], alive: oneshot::Sender<()>) {
+    let client = SocketAddr::from(([127, 0, 0, 1], 53));
+    let source = Source { client, transport: Transport::Udp, worker };
+    let mut reply = [0; 512];
+    handler.receive(&handler.round(), source, query, true, &mut reply);
+    // who asked may have given up
+    let _ = alive.send(());
 }
 
 /// Held by every task that owes somebody an answer.
@@ -120,15 +133,6 @@ impl Ports {
     /// Gives what changed, in words, once per change.
     pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<String> {
         let mut changes = Vec::new();
-        self.open.retain(|address, port| {
-            let keep = wanted.contains(address);
-            if !keep {
-                // nobody receives the error: the workers may be gone already
-                let _ = port.stop.send(true);
-                changes.push(format!("no longer listening on {address}"));
-            }
-            keep
-        });
         self.failed.retain(|address, _| wanted.contains(address));
         for &address in wanted {
             if self.open.contains_key(&address) {
@@ -148,7 +152,29 @@ impl Ports {
                 }
             }
         }
+        // what is gone ends last: a narrower address takes over from a wildcard without a gap
+        self.open.retain(|address, port| {
+            let keep = wanted.contains(address);
+            if !keep {
+                // nobody receives the error: the workers may be gone already
+                let _ = port.stop.send(true);
+                changes.push(format!("no longer listening on {address}"));
+            }
+            keep
+        });
         changes
+    }
+
+    /// Sends a query of our own to every worker; each answer says that one is alive.
+    pub fn probe(&self, query: &[u8]) -> Vec<oneshot::Receiver<()>> {
+        let query: Arc<[u8]> = query.into();
+        let send = |worker: &Worker| {
+            let (alive, answer) = oneshot::channel();
+            // a worker that is gone drops the sender, which is an answer, too
+            let _ = worker.orders.send(Order::Probe(Arc::clone(&query), alive));
+            answer
+        };
+        self.workers.iter().map(send).collect()
     }
 
     /// Number of addresses that are listened on.
@@ -180,13 +206,25 @@ impl Ports {
         }
     }
 
+    /// We hold a wildcard over the address, or an address under the wildcard, so that whether
+    /// another program holds it cannot be found out by binding.
+    fn overlaps(&self, address: SocketAddr) -> bool {
+        self.open.keys().any(|open| {
+            open.port() == address.port()
+                && open.is_ipv4() == address.is_ipv4()
+                && (open.ip().is_unspecified() || address.ip().is_unspecified())
+        })
+    }
+
     /// Binds UDP and TCP sockets for every worker, all or none.
     fn bind(&self, address: SocketAddr) -> Result<Port, PortStatus> {
         let refused = |what: &str, e: io::Error| {
             let reason = format!("{what}: {}", in_words(&e));
             PortStatus { address, udp: reason.clone(), tcp: reason }
         };
-        probe_free(address).map_err(|e| refused("UDP", e))?;
+        if !self.overlaps(address) {
+            probe_free(address).map_err(|e| refused("UDP", e))?;
+        }
         let options = BindOptions { free_bind: true, reuse_port: true, ..BindOptions::default() };
         let (stop, stopped) = watch::channel(false);
         let mut orders = Vec::new();

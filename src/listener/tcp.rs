@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ports::Busy;
@@ -32,11 +33,14 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct TcpLimits {
     open: Mutex<Open>,
+    /// Octets of answers made by tasks that wait to be written.
+    held: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    strangers: usize,
     per_client: HashMap<IpAddr, usize>,
 }
 
@@ -46,15 +50,41 @@ impl TcpLimits {
         self.lock().total
     }
 
-    fn admit(self: &Arc<Self>, client: IpAddr, settings: &Settings) -> Option<Admitted> {
+    /// A place for a connection, or none. Strangers share a small part of the places, so that
+    /// they cannot keep out those who may ask.
+    fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        stranger: bool,
+        settings: &Settings,
+    ) -> Option<Admitted> {
         let mut open = self.lock();
-        let mine = open.per_client.get(&client).copied().unwrap_or(0);
-        if mine >= settings.tcp_per_client || open.total >= settings.tcp_connections {
+        let host = host(client);
+        let mine = open.per_client.get(&host).copied().unwrap_or(0);
+        let places =
+            if stranger { settings.tcp_connections / 16 + 1 } else { settings.tcp_connections };
+        let taken = if stranger { open.strangers } else { open.total - open.strangers };
+        if mine >= settings.tcp_per_client || taken >= places {
             return None;
         }
         open.total += 1;
-        open.per_client.insert(client, mine + 1);
-        Some(Admitted { limits: Arc::clone(self), client })
+        open.strangers += usize::from(stranger);
+        open.per_client.insert(host, mine + 1);
+        Some(Admitted { limits: Arc::clone(self), host, stranger })
+    }
+
+    /// Room for an answer that waits to be written. False: there is none.
+    fn hold(&self, len: usize) -> bool {
+        let held = self.held.fetch_add(len, Ordering::Relaxed) + len;
+        if held > limits::TCP_HELD_IN_ALL {
+            self.held.fetch_sub(len, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    fn let_go(&self, len: usize) {
+        self.held.fetch_sub(len, Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -65,19 +95,29 @@ impl TcpLimits {
 /// A connection's place within the limits, given back on drop.
 struct Admitted {
     limits: Arc<TcpLimits>,
-    client: IpAddr,
+    host: IpAddr,
+    stranger: bool,
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut open = self.limits.lock();
         open.total -= 1;
-        if let Some(mine) = open.per_client.get_mut(&self.client) {
+        open.strangers -= usize::from(self.stranger);
+        if let Some(mine) = open.per_client.get_mut(&self.host) {
             *mine -= 1;
             if *mine == 0 {
-                open.per_client.remove(&self.client);
+                open.per_client.remove(&self.host);
             }
         }
+    }
+}
+
+/// What counts as one client: an address, of IPv6 the network that one host can fill.
+fn host(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -109,13 +149,25 @@ pub(super) async fn serve<H: Handler>(
             continue;
         };
         let client = unmapped(peer);
-        let settings = *settings.borrow();
-        let Some(admitted) = limits.admit(client.ip(), &settings) else {
+        let mut settings = *settings.borrow();
+        let stranger = !handler.welcomes(client.ip());
+        if stranger {
+            // one refusal, and goodbye
+            settings.tcp_queries = 1;
+            settings.tcp_idle = settings.tcp_idle.min(settings.tcp_receive);
+        }
+        let Some(admitted) = limits.admit(client.ip(), stranger, &settings) else {
             handler.turned_away(worker);
             continue;
         };
         let source = Source { client, transport: Transport::Tcp, worker };
-        let connection = Connection { source, handler: Arc::clone(&handler), settings };
+        let connection = Connection {
+            source,
+            handler: Arc::clone(&handler),
+            settings,
+            limits: Arc::clone(&limits),
+            held: Arc::default(),
+        };
         let (stop, busy) = (stop.clone(), busy.clone());
         tokio::spawn(async move {
             connection.serve(stream, stop).await;
@@ -128,6 +180,16 @@ struct Connection<H> {
     source: Source,
     handler: Arc<H>,
     settings: Settings,
+    limits: Arc<TcpLimits>,
+    held: Arc<Held>,
+}
+
+/// Answers of one connection that wait to be written.
+#[derive(Default)]
+struct Held {
+    octets: AtomicUsize,
+    /// The client lets too many wait.
+    too_many: Notify,
 }
 
 impl<H: Handler> Connection<H> {
@@ -171,6 +233,7 @@ impl<H: Handler> Connection<H> {
                     return;
                 }
                 () = replies.closed() => return,
+                () = self.held.too_many.notified() => return,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             if !matches!(read, Ok(1..)) {
@@ -192,17 +255,14 @@ impl<H: Handler> Connection<H> {
         replies: &mpsc::Sender<Vec<u8>>,
     ) -> bool {
         let mut chunk = Vec::new();
-        while let Some(range) = frames.next() {
-            if *left == 0 {
-                break;
-            }
+        while *left > 0 && frames.is_whole() {
+            // first a place, then the query: what is not read yet is nobody's, and waits unasked
+            let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else { return false };
+            let Some(range) = frames.next() else { break };
             *left -= 1;
             // no header: whoever sends that does not speak DNS
             let is_dns = range.len() >= dns::HEADER;
             if let Some(later) = self.answer(&frames.bytes[range], &mut chunk) {
-                let Ok(permit) = Arc::clone(in_flight).acquire_owned().await else {
-                    return false;
-                };
                 self.answer_later(later, permit, replies.clone());
             }
             if !is_dns {
@@ -240,14 +300,26 @@ impl<H: Handler> Connection<H> {
         replies: mpsc::Sender<Vec<u8>>,
     ) {
         let (handler, worker) = (Arc::clone(&self.handler), self.source.worker);
+        let (limits, held) = (Arc::clone(&self.limits), Arc::clone(&self.held));
         tokio::spawn(async move {
             if let Some(reply) = handler.finish(later).await {
                 let mut framed = Vec::with_capacity(2 + reply.len());
                 framed.extend((reply.len() as u16).to_be_bytes());
                 framed.extend(reply);
-                if replies.send(framed).await.is_err() {
+                let len = framed.len();
+                let mine = held.octets.fetch_add(len, Ordering::Relaxed) + len;
+                let fits = mine <= limits::TCP_HELD && limits.hold(len);
+                if !fits {
+                    // it asks faster than it reads
+                    held.too_many.notify_one();
                     handler.not_sent(worker, 1);
+                } else {
+                    if replies.send(framed).await.is_err() {
+                        handler.not_sent(worker, 1);
+                    }
+                    limits.let_go(len);
                 }
+                held.octets.fetch_sub(len, Ordering::Relaxed);
             }
             drop(permit);
         });
@@ -264,6 +336,16 @@ struct Frames {
 }
 
 impl Frames {
+    /// A whole message has arrived.
+    fn is_whole(&self) -> bool {
+        match &self.bytes[self.at..] {
+            rest @ [high, low, ..] => {
+                rest.len() >= 2 + usize::from(u16::from_be_bytes([*high, *low]))
+            }
+            _ => false,
+        }
+    }
+
     /// Where the next whole message is.
     fn next(&mut self) -> Option<std::ops::Range<usize>> {
         let rest = &self.bytes[self.at..];
@@ -356,13 +438,16 @@ mod tests {
         };
         let limits = Arc::new(TcpLimits::default());
         let [a, b]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
-        let first = limits.admit(a, &settings).unwrap();
-        let _second = limits.admit(a, &settings).unwrap();
-        assert!(limits.admit(a, &settings).is_none());
-        let _third = limits.admit(b, &settings).unwrap();
-        assert!(limits.admit(b, &settings).is_none());
-        drop(first);
-        assert!(limits.admit(b, &settings).is_some());
+        let first = limits.admit(a, false, &settings).unwrap();
+        let _second = limits.admit(a, false, &settings).unwrap();
+        assert!(limits.admit(a, false, &settings).is_none());
+        let _third = limits.admit(b, false, &settings).unwrap();
+        assert!(limits.admit(b, false, &settings).is_none());
+        let stranger = limits.admit("192.0.2.9".parse().unwrap(), true, &settings);
+        assert!(stranger.is_some(), "strangers have places of their own");
+        assert!(limits.admit("192.0.2.8".parse().unwrap(), true, &settings).is_none());
+        drop((first, stranger));
+        assert!(limits.admit(b, false, &settings).is_some());
         assert_eq!(limits.open(), 2);
     }
 }

@@ -39,7 +39,12 @@ pub(super) async fn serve<H: Handler>(
         // a flood on this socket must not starve the tasks of this worker
         tokio::task::yield_now().await;
     }
-    while batch.run(&socket, &handler).is_ok() {}
+    // what has arrived is still answered; a flood must not keep this going for ever
+    for _ in 0..limits::BATCHES_AT_THE_END {
+        if batch.run(&socket, &handler).is_err() {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -55,6 +55,8 @@ counters! {
     Monitored => "monitored",
     /// Answers with SERVFAIL that Culvert itself made.
     ServFail => "servfail",
+    /// Queries answered SERVFAIL at once because too many were waiting.
+    Overload => "overload",
     /// UDP answers cut to fit, with TC set.
     Truncated => "truncated",
     /// Queries that came over TCP.

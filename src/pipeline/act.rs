@@ -2,9 +2,10 @@
 
 use super::forward::{Known, Need};
 use super::outcome::{Blocked, Outcome};
-use super::reply::{Behind, Page};
+use super::reply::{Behind, Followed, Page};
 use super::snapshot::Snapshot;
 use super::{Asked, Judged, Road};
+use crate::dns::question::Question;
 use crate::dns::rtype;
 use crate::policy::action::{Action, CnameTarget, LocalData, LocalRecord};
 use crate::policy::set::Override;
@@ -80,12 +81,17 @@ impl Road {
         };
         // asked for the alias itself: nothing to follow
         if matches!(qtype, rtype::CNAME | rtype::ANY) {
-            return Ok(page.garden(hit, behind, (ttl, &target), None));
+            return Ok(page.garden(hit, behind, (ttl, &target), &Followed::No));
         }
-        match self.look_up(snap, asked, known, &target) {
-            Ok(truth) => Ok(page.garden(hit, behind, (ttl, &target), Some(&truth))),
-            Err(Some(need)) => Err(need),
-            Err(None) => Ok(page.garden(hit, behind, (ttl, &target), None)),
-        }
+        let question = Question { name: target, ..asked.query.question };
+        let found = match snap.local.answer(&question, snap.routes.find(&target).is_own) {
+            Some(local) => Followed::Local(local),
+            None => match self.look_up(snap, asked, known, &target) {
+                Ok(truth) => Followed::Truth(truth),
+                Err(Some(need)) => return Err(need),
+                Err(None) => Followed::No,
+            },
+        };
+        Ok(page.garden(hit, behind, (ttl, &target), &found))
     }
 }

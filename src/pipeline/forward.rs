@@ -51,7 +51,9 @@ impl Road {
         let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
         let slow = at(limits::STALE_AFTER);
         let mut known = Known::default();
-        let mut buf = vec![0; Page::room(asked, self.snapshot().payload)];
+        // no room is taken while nothing is there to be written
+        let mut buf = Vec::new();
+        let room = Page::room(asked, self.snapshot().payload);
         for _ in 0..limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
             let Need { upstream, question } = *need;
             let asking = upstream.ask(&question, asked.source.worker);
@@ -67,6 +69,7 @@ impl Road {
                     Err(_) => {
                         // the upstream goes on; a stale answer is given meanwhile, if there is one
                         known.slow = true;
+                        buf.resize(room, 0);
                         if let Some(ended) = self.judge_again(asked, &known, &mut buf) {
                             return ended;
                         }
@@ -77,6 +80,7 @@ impl Road {
                 outcome = self.taken(said);
             }
             known.outcomes.push((upstream.id(), question, outcome));
+            buf.resize(room, 0);
             match self.judge(&self.snapshot(), asked, &known, &mut buf) {
                 Judged::Ask(next) => need = next,
                 judged => return self.sent(asked, judged, &buf),

@@ -81,6 +81,7 @@ pub struct LocalAnswer<'l> {
     pub rcode: u16,
     found: Data<'l>,
     zone: Name,
+    negative_ttl: u32,
 }
 
 enum Data<'l> {
@@ -121,16 +122,21 @@ impl LocalNames {
     /// among the hosts only.
     pub fn answer(&self, question: &Question, routed: bool) -> Option<LocalAnswer<'_>> {
         let (name, rtype) = (&question.name, question.rtype);
-        let found = |found, zone| Some(LocalAnswer { rcode: rcode::NOERROR, found, zone });
+        let answer = |rcode, found, zone, negative_ttl| {
+            Some(LocalAnswer { rcode, found, zone, negative_ttl })
+        };
+        // what a person edits must not be remembered for hours
+        let host = |found, zone| answer(rcode::NOERROR, found, zone, HOSTS_TTL);
+        let found = |found, zone| answer(rcode::NOERROR, found, zone, SPECIAL_TTL);
         if !self.hosts.is_empty()
             && let Some(addresses) = self.hosts.get(name)
         {
-            return found(Data::Addresses(addresses), *name);
+            return host(Data::Addresses(addresses), *name);
         }
         if !self.reverse.is_empty()
             && let Some(names) = self.reverse.get(name)
         {
-            return found(Data::Names(names), *name);
+            return host(Data::Names(names), *name);
         }
         if routed {
             return None;
@@ -142,9 +148,7 @@ impl LocalNames {
                 _ if rtype == rtype::DS && zone == *name => None,
                 Special::Localhost => found(Data::Addresses(&LOOPBACK), zone),
                 Special::Nothing => found(Data::None, zone),
-                Special::Nowhere => {
-                    Some(LocalAnswer { rcode: rcode::NXDOMAIN, found: Data::None, zone })
-                }
+                Special::Nowhere => answer(rcode::NXDOMAIN, Data::None, zone, SPECIAL_TTL),
             };
         }
         // a bare host name must not leave; NXDOMAIN would prune a top-level domain (RFC 8020)
@@ -158,8 +162,8 @@ impl LocalNames {
 
 impl LocalAnswer<'_> {
     /// Writes the records; a SOA in authority if there are none.
-    pub fn write(&self, question: &Question, out: &mut Composer<'_, '_>) {
-        let any = question.rtype == rtype::ANY;
+    pub fn write(&self, owner: &Name, qtype: u16, out: &mut Composer<'_, '_>) {
+        let any = qtype == rtype::ANY;
         let mut written = 0;
         match self.found {
             Data::Addresses(addresses) => {
@@ -175,23 +179,24 @@ impl LocalAnswer<'_> {
                             &v6
                         }
                     };
-                    if any || question.rtype == rtype {
-                        out.own_record(Section::Answer, rtype, HOSTS_TTL, rdata);
+                    if any || qtype == rtype {
+                        out.record(Section::Answer, owner, rtype, HOSTS_TTL, rdata);
                         written += 1;
                     }
                 }
             }
-            Data::Names(names) if any || question.rtype == rtype::PTR => {
+            Data::Names(names) if any || qtype == rtype::PTR => {
                 for name in names {
-                    out.own_record(Section::Answer, rtype::PTR, HOSTS_TTL, name.as_wire());
+                    out.record(Section::Answer, owner, rtype::PTR, HOSTS_TTL, name.as_wire());
                     written += 1;
                 }
             }
             Data::Names(_) | Data::None => {}
         }
         if written == 0 {
-            let (soa, len) = soa_rdata(&self.zone, SPECIAL_TTL);
-            out.record(Section::Authority, &self.zone, rtype::SOA, SPECIAL_TTL, &soa[..len]);
+            let (soa, len) = soa_rdata(&self.zone, self.negative_ttl);
+            let ttl = self.negative_ttl;
+            out.record(Section::Authority, &self.zone, rtype::SOA, ttl, &soa[..len]);
         }
     }
 }

@@ -29,9 +29,11 @@ use futures_util::FutureExt;
 use crate::acl::Permit;
 use crate::cache::{Cache, Entry};
 use crate::clock::Moment;
+use crate::dns::ede::{Ede, code};
 use crate::dns::query::Query;
 use crate::dns::question::Question;
 use crate::dns::{rcode, rtype};
+use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
 use crate::metrics::{Counter, Counters};
 use crate::policy::action::Action;
@@ -50,9 +52,10 @@ mod snapshot;
 use act::Acted;
 use forward::Known;
 pub use forward::{Keeper, Need};
+use local::LocalAnswer;
 use lookup::Lacking;
 use outcome::Outcome;
-use reply::Page;
+use reply::{Behind, Page};
 pub use snapshot::{Outside, Routes, Snapshot};
 
 /// The road. One for all workers; it holds nothing that a query could wait for.
@@ -86,6 +89,27 @@ enum Judged {
 pub struct Waiting {
     asked: Asked,
     need: Box<Need>,
+    place: Place,
+}
+
+/// A waiting query's place among those in flight, given back when it ends, however it does.
+struct Place {
+    counters: Arc<Counters>,
+    worker: usize,
+}
+
+impl Place {
+    fn take(counters: &Arc<Counters>, worker: usize) -> Place {
+        counters.worker(worker).count(Counter::WaitsBegun);
+        Place { counters: Arc::clone(counters), worker }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // a query ends on the worker that took it in
+        self.counters.worker(self.worker).count(Counter::WaitsEnded);
+    }
 }
 
 impl Road {
@@ -140,7 +164,7 @@ impl Road {
         if let Some(hit) = winner
             && (!waits || local.is_some())
         {
-            return self.act(snap, asked, known, &mut page, &hit, None);
+            return self.act(snap, asked, known, &mut page, &hit, (None, local.as_ref()));
         }
 
         // 3 local
@@ -160,20 +184,21 @@ impl Road {
         };
 
         // 6 response policy
-        let exempt = !snap.break_dnssec && query.question.dnssec_ok && entry.answer.signed();
+        let exempts = !snap.break_dnssec && query.question.dnssec_ok;
+        let is_exempt = |stage| exempts && entry.answer.is_signed_at(stage);
         if let Some(hit) = winner
-            && !exempt
+            && !is_exempt(0)
         {
-            return self.act(snap, asked, known, &mut page, &hit, None);
+            return self.act(snap, asked, known, &mut page, &hit, (None, None));
         }
         for link in 0..entry.answer.link_count() {
-            if exempt {
-                break;
-            }
             let Some(name) = entry.answer.link_target(link) else { break };
             let stage = snap.policy.stage(&name, query.recursion_desired());
-            if let Some(hit) = stage.winner() {
-                return self.act(snap, asked, known, &mut page, &hit, Some((entry, link)));
+            if let Some(hit) = stage.winner()
+                && !is_exempt(link + 1)
+            {
+                let behind = (Some((entry, link)), None);
+                return self.act(snap, asked, known, &mut page, &hit, behind);
             }
         }
 
@@ -184,7 +209,7 @@ impl Road {
     }
 
     /// Applies the rule that won. `behind` is the answer, and the link of its chain that led to
-    /// the name that was hit; `None` for the query's own name.
+    /// the name that was hit; `None` for the query's own name, which may be a local one.
     fn act(
         &self,
         snap: &Snapshot,
@@ -192,7 +217,7 @@ impl Road {
         known: &Known,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
-        behind: Option<(&Arc<Entry>, usize)>,
+        (behind, local): (Behind<'_>, Option<&LocalAnswer<'_>>),
     ) -> Judged {
         let tcp = asked.source.transport == Transport::Tcp;
         let acted = match hit.action {
@@ -200,12 +225,13 @@ impl Road {
             Action::Nodata => page.negative(hit, behind, rcode::NOERROR),
             Action::Drop => Acted::silence(),
             Action::TcpOnly if !tcp => page.come_over_tcp(),
-            Action::TcpOnly | Action::Passthru => {
-                match self.look_up(snap, asked, known, &asked.query.question.name) {
+            Action::TcpOnly | Action::Passthru => match local {
+                Some(local) => Acted::reply(page.local(local), Outcome::Local),
+                None => match self.look_up(snap, asked, known, &asked.query.question.name) {
                     Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(known)),
                     Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, page),
-                }
-            }
+                },
+            },
             Action::Data(_) => match self.local_data(snap, asked, known, page, hit, behind) {
                 Ok(acted) => acted,
                 Err(need) => return Judged::Ask(need),
@@ -276,8 +302,7 @@ impl Handler for Road {
 
     async fn finish(&self, waiting: Box<Waiting>) -> Option<Vec<u8>> {
         let cells = self.counters.worker(waiting.asked.source.worker);
-        cells.count(Counter::WaitsBegun);
-        let Waiting { asked, need } = *waiting;
+        let Waiting { asked, need, place } = *waiting;
         let finished = AssertUnwindSafe(self.forward(&asked, need)).catch_unwind().await;
         let reply = finished.unwrap_or_else(|_| {
             cells.count(Counter::Panics);
@@ -288,8 +313,12 @@ impl Handler for Road {
             self.ended(&asked, Outcome::Failed, &buf);
             Some(buf)
         });
-        cells.count(Counter::WaitsEnded);
+        drop(place);
         reply
+    }
+
+    fn welcomes(&self, client: std::net::IpAddr) -> bool {
+        self.live.load().acl.admit(client).is_some()
     }
 
     fn not_sent(&self, worker: usize, replies: usize) {
@@ -331,9 +360,22 @@ impl Road {
             }
             Judged::Ask(need) => {
                 cells.count(Counter::CacheMisses);
-                Step::Later(Box::new(Waiting { asked, need }))
+                if self.counters.in_flight() >= limits::WAITING {
+                    return self.overloaded(snap, &asked, reply);
+                }
+                let place = Place::take(&self.counters, source.worker);
+                Step::Later(Box::new(Waiting { asked, need, place }))
             }
         }
+    }
+
+    /// Too many queries wait already: one more would only take memory from the others.
+    fn overloaded(&self, snap: &Snapshot, asked: &Asked, reply: &mut [u8]) -> Step<Box<Waiting>> {
+        self.counters.worker(asked.source.worker).count(Counter::Overload);
+        let ede = Ede::new(code::OTHER, "too many queries are waiting");
+        let len = Page::new(snap, asked, reply).code(rcode::SERVFAIL, Some(ede));
+        self.ended(asked, Outcome::Failed, &reply[..len]);
+        Step::Reply(len)
     }
 
     /// One query's panic costs that query a SERVFAIL and nothing else.

@@ -16,7 +16,6 @@ use crate::dns::ede::{Ede, code};
 use crate::dns::name::Name;
 use crate::dns::record::Section;
 use crate::dns::{rcode, rtype};
-use crate::limits;
 use crate::listener::Transport;
 use crate::policy::action::LocalRecord;
 use crate::policy::stage::Hit;
@@ -27,6 +26,17 @@ pub(super) struct Page<'p> {
     asked: &'p Asked,
     form: ReplyForm,
     buf: &'p mut [u8],
+}
+
+/// What became of the target of a rule's alias.
+#[allow(clippy::large_enum_variant)] // on the stack, for one reply
+pub(super) enum Followed<'l> {
+    /// An upstream was asked for it.
+    Truth(Truth),
+    /// It is answered here.
+    Local(LocalAnswer<'l>),
+    /// The alias itself was asked for.
+    No,
 }
 
 /// The answer whose alias chain led to a name, and the link that did.
@@ -52,7 +62,7 @@ impl<'p> Page<'p> {
     pub(super) fn local(&mut self, local: &LocalAnswer<'_>) -> usize {
         let query = &self.asked.query;
         let mut out = Composer::reply(self.buf, query, self.form, local.rcode, None);
-        local.write(&query.question, &mut out);
+        local.write(&query.question.name, query.question.rtype, &mut out);
         out.finish()
     }
 
@@ -62,7 +72,7 @@ impl<'p> Page<'p> {
         match truth {
             Truth::Answer { entry, stale } => {
                 let given = Given {
-                    ttl: if *stale { Ttl::Fixed(limits::STALE_TTL) } else { self.ttl(entry) },
+                    ttl: entry.ttl(Moment::now()),
                     may_be_authentic: entry.trusted,
                     ede: stale.then(|| stale_ede(entry)),
                 };
@@ -72,7 +82,8 @@ impl<'p> Page<'p> {
                 let given = Given {
                     ttl: Ttl::Fixed(0),
                     may_be_authentic: false,
-                    ede: Some(failure_ede(*ede)),
+                    // the backend's own reason tells more than that it is a remembered one
+                    ede: answer.ede().or(Some(failure_ede(*ede))),
                 };
                 kept_answer(self.buf, query, self.form, answer, given)
             }
@@ -127,29 +138,34 @@ impl<'p> Page<'p> {
         hit: &Hit<'_>,
         behind: Behind<'_>,
         (ttl, target): (u32, &Name),
-        truth: Option<&Truth>,
+        found: &Followed<'_>,
     ) -> Acted {
-        let entry = match truth {
-            Some(Truth::Failed(ede, _)) => {
+        let code = match found {
+            Followed::Truth(Truth::Failed(ede, _)) => {
                 let len = self.code(rcode::SERVFAIL, Some(failure_ede(*ede)));
                 return Acted::reply(len, Outcome::Failed);
             }
-            Some(Truth::Answer { entry, .. }) => Some(entry),
-            None => None,
+            Followed::Truth(Truth::Answer { entry, .. }) => entry.answer.rcode(),
+            Followed::Local(local) => local.rcode,
+            Followed::No => rcode::NOERROR,
         };
-        let code = entry.map_or(rcode::NOERROR, |entry| entry.answer.rcode());
+        let qtype = self.asked.query.question.rtype;
         let ttl = ttl.min(hit.zone.settings.max_ttl);
         let mut out = self.policy_reply(hit, code);
         copy_links(&mut out, behind);
         own(&mut out, hit, behind, rtype::CNAME, ttl, target.as_wire());
-        if let Some(entry) = entry {
-            let shown = entry.ttl(Moment::now());
-            let plain = |t| !matches!(t, rtype::RRSIG | rtype::NSEC | rtype::NSEC3);
-            let wanted = |section| section != Section::Additional;
-            let records = entry.answer.records();
-            for record in records.filter(|r| wanted(r.section) && plain(r.rtype)) {
-                out.copy_record(entry.answer.message(), &record, shown.shown(record.ttl));
+        match found {
+            Followed::Truth(Truth::Answer { entry, .. }) => {
+                let shown = entry.ttl(Moment::now());
+                let plain = |t| !matches!(t, rtype::RRSIG | rtype::NSEC | rtype::NSEC3);
+                let wanted = |section| section != Section::Additional;
+                let records = entry.answer.records();
+                for record in records.filter(|r| wanted(r.section) && plain(r.rtype)) {
+                    out.copy_record(entry.answer.message(), &record, shown.shown(record.ttl));
+                }
             }
+            Followed::Local(local) => local.write(target, qtype, &mut out),
+            Followed::Truth(Truth::Failed(..)) | Followed::No => {}
         }
         zone_soa(&mut out, hit);
         Acted::reply(out.finish(), Outcome::Blocked(Blocked::Garden))
@@ -165,10 +181,6 @@ impl<'p> Page<'p> {
     fn policy_reply(&mut self, hit: &Hit<'_>, code: u16) -> Composer<'_, 'static> {
         let ede = hit.zone.settings.ede.map(|code| Ede::new(code, "blocked by policy"));
         Composer::reply(self.buf, &self.asked.query, self.form, code, ede)
-    }
-
-    fn ttl(&self, entry: &Entry) -> Ttl {
-        entry.ttl(Moment::now())
     }
 }
 

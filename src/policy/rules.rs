@@ -38,6 +38,8 @@ pub struct ZoneRules {
     pub skipped: Skipped,
     /// How many rules of which kind there are.
     pub counts: Counts,
+    /// Files that the zone's own file includes.
+    pub included: Vec<Arc<str>>,
 }
 
 impl ZoneRules {

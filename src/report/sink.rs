@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 /// Where the operator wants records.
@@ -19,11 +20,14 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Opens it for writing.
+    /// Opens it for writing. The standard streams are written to by a descriptor of our own: their
+    /// locks belong to everybody, and a reader that sleeps must hold up nobody else.
     pub fn open(self) -> io::Result<Sink> {
+        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
         let file = match &self {
-            Destination::File(path) => Some(open(path)?),
-            _ => None,
+            Destination::File(path) => open(path)?,
+            Destination::Stdout => own(io::stdout().as_fd())?,
+            Destination::Journal | Destination::Stderr => own(io::stderr().as_fd())?,
         };
         Ok(Sink { destination: self, file, failing: false })
     }
@@ -36,29 +40,25 @@ fn open(path: &PathBuf) -> io::Result<File> {
 /// An open destination.
 pub struct Sink {
     destination: Destination,
-    file: Option<File>,
+    file: File,
     failing: bool,
 }
 
 impl Sink {
     /// Writes whole lines. False if they are lost; that is logged once until it works again.
     pub fn write(&mut self, lines: &str) -> bool {
-        let result = match (&self.destination, &mut self.file) {
-            (Destination::File(path), file) => match file {
-                Some(file) => file.write_all(lines.as_bytes()),
-                None => open(path).and_then(|mut new| {
-                    new.write_all(lines.as_bytes())?;
-                    *file = Some(new);
-                    Ok(())
-                }),
-            },
-            (Destination::Stdout, _) => io::stdout().lock().write_all(lines.as_bytes()),
-            (Destination::Stderr, _) => io::stderr().lock().write_all(lines.as_bytes()),
-            (Destination::Journal, _) => {
+        let result = match &self.destination {
+            Destination::Journal => {
                 let with_priority: String =
                     lines.lines().map(|line| format!("<5>{line}\n")).collect();
-                io::stderr().lock().write_all(with_priority.as_bytes())
+                self.file.write_all(with_priority.as_bytes())
             }
+            // a file may have come back after a fault, or been moved away
+            Destination::File(path) if self.failing => open(path).and_then(|file| {
+                self.file = file;
+                self.file.write_all(lines.as_bytes())
+            }),
+            _ => self.file.write_all(lines.as_bytes()),
         };
         match result {
             Ok(()) => {
@@ -71,7 +71,6 @@ impl Sink {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::error!("the hit log cannot be written, hits are counted: {e}");
                 }
-                self.file = None;
                 false
             }
         }
@@ -81,7 +80,7 @@ impl Sink {
     pub fn reopen(&mut self) {
         if let Destination::File(path) = &self.destination {
             match open(path) {
-                Ok(file) => self.file = Some(file),
+                Ok(file) => self.file = file,
                 Err(e) => tracing::error!("{}: cannot be opened anew: {e}", path.display()),
             }
         }

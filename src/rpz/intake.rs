@@ -194,6 +194,7 @@ impl Intake {
             data,
             skipped: self.skipped,
             counts: self.counts,
+            included: self.files.into_iter().flatten().collect(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! CPU priority of one thread, so that bulk work gives way to answering queries.
+//! What the process may use: CPU priority of one thread, so that bulk work gives way to answering
+//! queries, and the number of open files.
 
 /// How far [`lower_priority`] raises the nice value.
 const STEP: libc::c_int = 10;
@@ -17,6 +18,20 @@ pub fn lower_priority() -> bool {
     unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, nice) == 0 }
 }
 
+/// Raises the limit of open files to the most that this process may have. Gives the limit, or
+/// `None` if it could not be asked for.
+pub fn raise_open_files() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: ALIVE, EXCLUSIVE and PLAIN hold for `limit`, a local that outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return None;
+    }
+    let wanted = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+    // SAFETY: ALIVE holds for `wanted`, which the call only reads.
+    let raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0;
+    Some(if raised { wanted.rlim_cur } else { limit.rlim_cur })
+}
+
 /// Nice value of the calling thread, from -20 to 19.
 fn current() -> libc::c_int {
     // -1 is a value as well as the error mark, but asking about oneself cannot fail.
@@ -27,6 +42,13 @@ fn current() -> libc::c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn open_files_go_up_to_the_hard_limit() {
+        let first = raise_open_files().unwrap();
+        assert!(first >= 3);
+        assert_eq!(raise_open_files(), Some(first));
+    }
 
     #[test]
     fn only_the_calling_thread_gets_nicer() {

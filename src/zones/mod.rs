@@ -39,6 +39,8 @@ struct Loaded {
     source: Source,
     rules: Arc<ZoneRules>,
     stamp: Stamp,
+    /// Files that the zone includes, as they were.
+    included: Vec<(PathBuf, Stamp)>,
     /// Wall time of the load in milliseconds since 1970.
     loaded: u64,
     /// Why a newer version is not in force.
@@ -49,6 +51,22 @@ struct Loaded {
 #[derive(Clone, Default)]
 pub struct Zones {
     loaded: Vec<Loaded>,
+}
+
+impl Loaded {
+    /// The zone's own file and those it includes, as they were when they were loaded.
+    fn files(&self) -> impl Iterator<Item = (&PathBuf, &Stamp)> {
+        let included = self.included.iter().map(|(path, stamp)| (path, stamp));
+        std::iter::once((&self.source.file, &self.stamp)).chain(included)
+    }
+
+    fn is_current(&self) -> bool {
+        self.files().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+}
+
+fn stamped(paths: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
+    paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
 }
 
 /// State of one zone, for people.
@@ -94,7 +112,7 @@ impl Zones {
             });
             let stamp = Stamp::of(&source.file);
             if let Some(old) = known
-                && old.stamp == stamp
+                && old.is_current()
                 && old.rules.len() <= source.max_rules
             {
                 loaded.push(Loaded { source: source.clone(), ..old.clone() });
@@ -117,8 +135,9 @@ impl Zones {
     /// True if some file is not the one that was loaded, and is not being written right now.
     pub fn changed(&self, now: SystemTime) -> bool {
         self.loaded.iter().any(|zone| {
-            let stamp = Stamp::of(&zone.source.file);
-            stamp != zone.stamp && stamp.is_settled(now)
+            let looked_at = zone.files().map(|(path, old)| (Stamp::of(path), old));
+            let mut changed = looked_at.filter(|(new, old)| new != *old).peekable();
+            changed.peek().is_some() && changed.all(|(new, _)| new.is_settled(now))
         })
     }
 
@@ -129,10 +148,15 @@ impl Zones {
         let mut new_rules = false;
         for zone in &mut next.loaded {
             let stamp = Stamp::of(&zone.source.file);
-            if stamp == zone.stamp || !stamp.is_settled(now) {
+            if zone.is_current() || !stamp.is_settled(now) {
                 continue;
             }
-            match load(&zone.source) {
+            let loaded = load(&zone.source);
+            if Stamp::of(&zone.source.file) != stamp {
+                // written to while it was read: what was read may be half of it
+                continue;
+            }
+            match loaded {
                 Ok(rules) => {
                     *zone = fresh(&zone.source, rules, stamp);
                     new_rules = true;
@@ -141,6 +165,8 @@ impl Zones {
                     log_kept(&zone.source, &fault);
                     zone.error = Some(fault.to_string());
                     zone.stamp = stamp;
+                    // the same files are looked at, as they are now
+                    zone.included = stamped(zone.included.drain(..).map(|(path, _)| path));
                 }
             }
         }
@@ -220,7 +246,9 @@ fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
         );
     }
     let loaded = clock::wall_millis();
-    Loaded { source: source.clone(), rules: Arc::new(rules), stamp, loaded, error: None }
+    let included = stamped(rules.included.iter().map(|path| PathBuf::from(&**path)));
+    let (source, rules) = (source.clone(), Arc::new(rules));
+    Loaded { source, rules, stamp, included, loaded, error: None }
 }
 
 fn log_kept(source: &Source, fault: &ZoneError) {
@@ -287,6 +315,23 @@ mod tests {
         let (new, new_rules) = kept.refreshed(later());
         let status = &new.status(&new.policy(3, false))[0];
         assert!(new_rules && status.rules == 2 && status.serial == 8 && status.error.is_none());
+    }
+
+    #[test]
+    fn a_change_of_an_included_file_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        let part = dir.path().join("part.rpz");
+        std::fs::write(&path, format!("{GOOD}$INCLUDE part.rpz\n")).unwrap();
+        std::fs::write(&part, "one.example CNAME .\n").unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let later = || SystemTime::now() + crate::limits::FILE_SETTLES;
+        assert!(!zones.changed(later()));
+        std::fs::write(&part, "one.example CNAME .\ntwo.example CNAME .\n").unwrap();
+        assert!(zones.changed(later()));
+        let (zones, new_rules) = zones.refreshed(later());
+        assert!(new_rules && !zones.changed(later()));
+        assert_eq!(zones.status(&zones.policy(2, false))[0].rules, 3);
     }
 
     #[test]
