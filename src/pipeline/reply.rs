@@ -249,7 +249,7 @@ fn failure_ede(ede: u16) -> Ede<'static> {
         ede,
         match ede {
             code::NO_REACHABLE_AUTHORITY => "no backend is up",
-            code::NETWORK_ERROR => "no backend answered in time",
+            code::NETWORK_ERROR => "the backends did not answer",
             code::CACHED_ERROR => "it failed a moment ago",
             _ => "too many queries were waiting",
         },

@@ -2,7 +2,7 @@
 
 use crate::harness::script::Script;
 use crate::harness::stage::{Stage, assert_failed, assert_right};
-use crate::harness::wire::{A, CD, Message, Query, RD, RRSIG, Record, TXT};
+use crate::harness::wire::{A, CD, EDE, Message, Query, RD, RRSIG, Record, TXT};
 use crate::harness::world::{NEGATIVE_TTL, TTL};
 use crate::harness::{eventually, millis, secs};
 
@@ -270,4 +270,68 @@ fn joined_waiters_share_a_failure_and_not_a_grudge() {
         let bytes = client.receive(crate::harness::PATIENCE).expect("an answer to each");
         assert_right(&Message::read(&bytes).expect("well formed"), "late.example.com");
     }
+}
+
+#[test]
+fn the_books_balance_while_many_wait_for_one_name() {
+    let stage = Stage::doing(Script::Hang);
+    let query = Query::new("silent.example.com", A);
+    let clients: Vec<_> = (0..300).map(|_| stage.relay.client()).collect();
+    clients.iter().for_each(|client| client.send(&query.bytes()));
+    let books = || {
+        let queries = stage.relay.status()["queries"].clone();
+        let part = |key: &str| queries[key].as_u64().expect("a number");
+        let ended = ["answered", "dropped_by_policy", "refused", "malformed"];
+        (part("received"), ended.map(part).iter().sum::<u64>(), part("in_flight"))
+    };
+    let mut last = books();
+    eventually("all 300 wait", secs(3), || {
+        last = books();
+        last.2 == 300
+    });
+    assert_eq!(last, (300, 0, 300), "received, ended, in flight");
+    for client in &clients {
+        let bytes = client.receive(crate::harness::PATIENCE).expect("an answer to each");
+        assert_eq!(crate::harness::client::checked(&query, &bytes).rcode(), "SERVFAIL");
+    }
+    stage.relay.assert_books_balance();
+    assert_eq!(books(), (300, 300, 0), "received, ended, in flight");
+}
+
+#[test]
+fn a_ttl_with_the_top_bit_set_is_zero() {
+    let stage = Stage::new();
+    // RFC 2181 section 8.
+    stage.backend.add(&[Record::a("top.example.com", 0x8000_0005, "192.0.2.1")]);
+    for n in 1..=2 {
+        let reply = stage.relay.ask("top.example.com", A);
+        assert_eq!((reply.ttl(), reply.data(A)), (0, vec!["192.0.2.1".into()]));
+        assert_eq!(stage.backend.asked("top.example.com"), n, "it is not kept");
+    }
+    // Beside one with an honest TTL, each is shown as its own.
+    stage.backend.add(&[
+        Record::cname("alias.example.com", 300, "aim.example.com"),
+        Record::a("aim.example.com", u32::MAX, "192.0.2.2"),
+    ]);
+    let ttls: Vec<_> =
+        stage.relay.ask("alias.example.com", A).answers.iter().map(|r| r.ttl).collect();
+    assert_eq!(ttls, [300, 0]);
+}
+
+#[test]
+fn a_remembered_failure_keeps_the_backends_own_reason() {
+    let stage = Stage::new();
+    let bogus = Script::changed(|m| {
+        m.flags = m.flags & !15 | 2;
+        m.answers.clear();
+        // 6: DNSSEC bogus (RFC 8914 section 4.7).
+        m.edns.get_or_insert_default().options = vec![(EDE, vec![0, 6])];
+    });
+    stage.backend.set_for("bogus.example.com", bogus);
+    let first = stage.relay.ask("bogus.example.com", A);
+    assert_eq!((first.rcode(), first.extended_errors()), ("SERVFAIL", vec![6]), "{first:?}");
+    let sends = stage.backend.asked("bogus.example.com");
+    let second = stage.relay.ask("bogus.example.com", A);
+    assert_eq!((second.rcode(), second.extended_errors()), ("SERVFAIL", vec![6]), "{second:?}");
+    assert_eq!(stage.backend.asked("bogus.example.com"), sends, "it was remembered");
 }

@@ -300,3 +300,93 @@ fn nonsense_on_the_control_socket_is_harmless() {
     assert!(stage.relay.status().is_object());
     drop(silent);
 }
+
+#[test]
+fn the_watchdog_is_fed_whatever_the_access_list_and_the_addresses_say() {
+    let tls = Tls::new();
+    let backend = Backend::start(&tls);
+    let strict = Conf::before(&tls, &[&backend]).server("outside = \"drop\"");
+    let strict = Conf { allow: vec!["192.0.2.0/24".into()], ..strict };
+    let elsewhere = Conf::before(&tls, &[&backend]);
+    let (here, port) = (elsewhere.address.to_string(), elsewhere.address.port());
+    // An address that is bound and that this host does not have.
+    let elsewhere = Conf { listen: vec![format!("192.0.2.77:{port}"), here], ..elsewhere };
+    for (conf, what) in [(strict, "a strict access list"), (elsewhere, "an absent address")] {
+        let relay = conf.launch(&[("WATCHDOG_USEC", "600000")]);
+        assert!(relay.notified("READY=1", secs(20)).is_some(), "{what}:\n{}", relay.stderr());
+        for _ in 0..3 {
+            let fed = relay.notified("WATCHDOG=1", secs(5)).is_some();
+            assert!(fed, "{what}: the watchdog is fed\n{}", relay.stderr());
+        }
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_answer() {
+    for hits in ["stderr", "journal"] {
+        let tls = Tls::new();
+        let backend = Backend::start(&tls);
+        let conf =
+            Conf::before(&tls, &[&backend]).policy("block.local", "*.bad.example.com CNAME .");
+        let log = format!("hits = \"{hits}\"\nformat = \"json\"\nqueries = true\n");
+        let (_unread, stderr) = std::io::pipe().expect("a pipe");
+        let mut relay = Conf { log, ..conf }.launch_set(|command| {
+            command.stderr(stderr.try_clone().expect("the pipe's end is shared"));
+        });
+        assert!(relay.notified("READY=1", secs(20)).is_some(), "READY=1 comes");
+        // A pipe holds 64 KiB, a line has 100 octets and more: it is full after some 600 of them.
+        for n in 0..2000 {
+            let reply = relay.ask(&format!("n{n}.bad.example.com"), A);
+            assert_eq!(reply.rcode(), "NXDOMAIN", "{hits}: {n}");
+        }
+        // What the daemon itself has to say is no obstacle either.
+        backend.die();
+        assert_eq!(relay.ask("lost.example.com", A).rcode(), "SERVFAIL");
+        relay.reload();
+        backend.revive();
+        eventually("names are forwarded again", secs(40), || {
+            relay.ask("www.example.com", A).rcode() == "NOERROR"
+        });
+        for n in 0..20 {
+            assert_eq!(relay.ask(&format!("m{n}.bad.example.com"), A).rcode(), "NXDOMAIN");
+            let name = format!("m{n}.example.com");
+            assert_right(&relay.ask(&name, A), &name);
+        }
+        relay.assert_books_balance();
+        relay.process.signal("TERM");
+        relay.process.wait(secs(10));
+    }
+}
+
+#[test]
+fn a_reload_leaves_the_query_log_as_it_was_switched_by_hand() {
+    for (written, by_hand) in [(false, "on"), (true, "off")] {
+        let mut stage = Stage::with(|mut conf| {
+            conf.log += &format!("queries = {written}\n");
+            conf
+        });
+        let logs = |relay: &Relay| relay.status()["log"]["queries"] == true;
+        assert_eq!(logs(&stage.relay), written);
+        stage.relay.tell(&["log", "queries", by_hand]);
+        assert_eq!(logs(&stage.relay), !written, "by hand");
+        stage.relay.conf.local = "[local.hosts]\n\"new.example.com\" = [\"10.0.0.1\"]\n".into();
+        stage.relay.conf.save();
+        stage.relay.process.signal("HUP");
+        eventually("SIGHUP is done", secs(5), || {
+            stage.relay.ask("new.example.com", A).data(A) == ["10.0.0.1"]
+        });
+        stage.relay.reload();
+        assert_eq!(logs(&stage.relay), !written, "after SIGHUP and the command");
+        // A new word in the configuration counts again.
+        for word in [!written, written] {
+            stage.relay.conf.log = stage
+                .relay
+                .conf
+                .log
+                .replace(&format!("queries = {}", !word), &format!("queries = {word}"));
+            stage.relay.conf.save();
+            stage.relay.reload();
+            assert_eq!(logs(&stage.relay), word, "as the configuration newly says");
+        }
+    }
+}

@@ -125,6 +125,11 @@ fn all_backends_down_is_said_at_once_and_over_at_once() {
     assert_right(&relay.ask("before.example.com", A), "before.example.com");
     first.die();
     second.die();
+    let mut n = 0;
+    eventually("no backend answers any more", secs(3), || {
+        n += 1;
+        relay.ask(&format!("dying{n}.example.com"), A).rcode() == "SERVFAIL"
+    });
     for n in 0..5 {
         assert_failed(&relay.ask(&format!("down{n}.example.com"), A), &[22, 23]);
     }

@@ -6,7 +6,7 @@ use crate::harness::frames::{Frames, Manner};
 use crate::harness::script::Script;
 use crate::harness::stage::{Stage, assert_right};
 use crate::harness::tls::Tls;
-use crate::harness::wire::{A, Message, QR, Query, RA, RD, header, name_bytes};
+use crate::harness::wire::{A, Edns, Message, QR, Query, RA, RD, header, name_bytes};
 use crate::harness::{eventually, secs};
 
 #[test]
@@ -102,10 +102,18 @@ fn the_stream_limit_of_a_backend_is_kept_while_it_changes() {
 /// An answer section of raw octets behind a regular question; they are made from the place in
 /// the message where they begin.
 fn answer_of(count: u16, make: impl Fn(u16) -> Vec<u8> + Send + Sync + 'static) -> Script {
+    sections_of([count, 0, 0], make)
+}
+
+/// As [`answer_of`], with as many records in answer, authority and additional.
+fn sections_of(
+    [an, ns, ar]: [u16; 3],
+    make: impl Fn(u16) -> Vec<u8> + Send + Sync + 'static,
+) -> Script {
     Script::Body(std::sync::Arc::new(move |asked| {
         let question = asked.query.bytes();
         let name = name_bytes(&asked.query.question.as_ref().expect("a question").0);
-        let mut bytes = header(0, QR | RD | RA, [1, count, 0, 0]);
+        let mut bytes = header(0, QR | RD | RA, [1, an, ns, ar]);
         bytes.extend(&question[12..12 + name.len() + 4]);
         let octets = make(bytes.len() as u16);
         bytes.extend(octets);
@@ -116,6 +124,18 @@ fn answer_of(count: u16, make: impl Fn(u16) -> Vec<u8> + Send + Sync + 'static) 
 /// An A record with this owner.
 fn a_record(owner: &[u8]) -> Vec<u8> {
     [owner, &[0, 1, 0, 1, 0, 0, 1, 44, 0, 4], &[192, 0, 2, 66]].concat()
+}
+
+/// A record of a type without names whose data is a chain of pointers, each to the one before
+/// and the first to the question, then as many A records whose owner is the last pointer.
+fn chain_back(at: u16, hops: u16, records: u16) -> Vec<u8> {
+    let data = at + 12;
+    let mut bytes = [&[0xC0, 12], &65_400u16.to_be_bytes()[..], &[0, 1, 0, 0, 1, 44]].concat();
+    bytes.extend((2 * hops).to_be_bytes());
+    let targets = (0..hops).map(|n| if n == 0 { 12 } else { data + 2 * (n - 1) });
+    bytes.extend(targets.flat_map(|target| (0xC000 | target).to_be_bytes()));
+    bytes.extend((0..records).flat_map(|_| pointing_to(data + 2 * (hops - 1))));
+    bytes
 }
 
 /// An A record whose owner is a pointer to this place.
@@ -135,6 +155,22 @@ fn malformed_answers_are_never_passed_on() {
         ("an owner that points into the header", answer_of(1, |_| pointing_to(2))),
         ("an owner that points past the end", answer_of(1, |_| pointing_to(0x3FFF))),
         ("a chain of pointers forward", answer_of(1, move |at| a_record(&chain(at)))),
+        ("a chain of 8,000 pointers back", answer_of(2, |at| chain_back(at, 8000, 1))),
+        ("the same for 2,000 owners", answer_of(2001, |at| chain_back(at, 8000, 2000))),
+        (
+            "an OPT in the answer section",
+            answer_of(2, |_| [a_record(&[0xC0, 12]), Edns::default().bytes()].concat()),
+        ),
+        (
+            "an OPT in the authority section",
+            sections_of([1, 1, 0], |_| [a_record(&[0xC0, 12]), Edns::default().bytes()].concat()),
+        ),
+        (
+            "two OPTs",
+            sections_of([1, 0, 2], |_| {
+                [a_record(&[0xC0, 12]), Edns::default().bytes().repeat(2)].concat()
+            }),
+        ),
         ("a record longer than the message", answer_of(1, move |_| too_long())),
         ("fewer records than promised", answer_of(500, |_| pointing_to(12))),
         (

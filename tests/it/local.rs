@@ -1,6 +1,7 @@
 //! What the relay answers without asking anybody, and what a route takes from it.
 
 use crate::harness::backend::Backend;
+use crate::harness::client::{Over, ask};
 use crate::harness::conf::Conf;
 use crate::harness::plain::{Manner, Plain};
 use crate::harness::stage::{Stage, assert_right};
@@ -147,4 +148,40 @@ fn local_answers_have_the_same_shape_as_others() {
         let over_tcp = stage.relay.tcp(&Query::new(name, A));
         assert_eq!(over_tcp.answers, reply.answers, "{name}");
     }
+}
+
+#[test]
+fn a_rule_that_spares_a_local_name_leaves_it_its_local_answer() {
+    let rules = |action: &str| {
+        let names = ["printer.corp.example.net", "localhost", "foo.internal", "wpad"];
+        names.map(|name| format!("{name} CNAME rpz-{action}.\n")).concat()
+    };
+    let rows = [("passthru", Over::Udp), ("passthru", Over::Tcp), ("tcp-only", Over::Tcp)];
+    for (action, over) in rows {
+        for line in ["", "wait = true", "break_dnssec = false"] {
+            let stage = Stage::with(|conf| {
+                with_hosts(conf).policy("spare.local", &rules(action)).response_policy(line)
+            });
+            let ask = |name: &str| ask(over, stage.relay.address, &Query::new(name, A).dnssec_ok());
+            let what = format!("{action} {over:?} {line}");
+            let printer = ask("printer.corp.example.net");
+            assert_eq!((printer.rcode(), printer.data(A)), ("NOERROR", vec!["10.0.0.9".into()]));
+            assert_eq!(ask("localhost").data(A), ["127.0.0.1"], "{what}");
+            assert_negative(&ask("foo.internal"), "foo.internal", "NXDOMAIN");
+            assert_negative(&ask("wpad"), "wpad", "NOERROR");
+            for name in ["printer.corp.example.net", "localhost", "foo.internal", "wpad"] {
+                assert_eq!(stage.backend.asked(name), 0, "{what}: {name} stays in the house");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_host_without_the_type_is_asked_for_again_after_a_minute() {
+    let stage =
+        Stage::with(|conf| conf.local("[local.hosts]\n\"four.example.net\" = [\"10.0.0.4\"]"));
+    let reply = stage.relay.ask("four.example.net", AAAA);
+    assert_negative(&reply, "four.example.net", "NOERROR");
+    let soa = &reply.authority[0];
+    assert_eq!((soa.ttl, &soa.rdata[soa.rdata.len() - 4..]), (60, &[0, 0, 0, 60][..]), "{soa:?}");
 }

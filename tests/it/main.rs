@@ -15,6 +15,7 @@ mod peers;
 mod plain;
 mod policy;
 mod policy_life;
+mod policy_stages;
 mod reload;
 mod tcp;
 mod tell;

@@ -199,3 +199,36 @@ fn hostile_files_neither_hang_nor_kill_the_relay() {
     stage.relay.reload();
     assert!(blocked(&stage, "new.example.com"));
 }
+
+#[test]
+fn a_changed_include_file_is_noticed_without_a_word() {
+    let stage = Stage::with(|conf| {
+        std::fs::write(conf.folder().join("more.rules"), "one.example.com CNAME .\n")
+            .expect("the included file is written");
+        conf.policy(ZONE, "zero.example.com CNAME .\n$INCLUDE more.rules")
+    });
+    let more = stage.relay.conf.folder().join("more.rules");
+    assert!(blocked(&stage, "zero.example.com") && blocked(&stage, "one.example.com"));
+
+    std::fs::write(&more, "two.example.com CNAME .\n").expect("it is written in place");
+    eventually("what was written is in force", secs(10), || blocked(&stage, "two.example.com"));
+    assert!(!blocked(&stage, "one.example.com"));
+
+    let fresh = more.with_extension("new");
+    std::fs::write(&fresh, "three.example.com CNAME .\n").expect("a new file is written");
+    std::fs::rename(&fresh, &more).expect("it is renamed");
+    eventually("the new file is in force", secs(10), || blocked(&stage, "three.example.com"));
+    assert!(!blocked(&stage, "two.example.com"));
+
+    std::fs::remove_file(&more).expect("the file was there");
+    eventually("the status names what is missing", secs(10), || {
+        let error = stage.relay.zone(ZONE)["error"].as_str().unwrap_or_default().to_owned();
+        error.contains("more.rules")
+    });
+    assert!(blocked(&stage, "three.example.com"), "the old rules are kept");
+    std::fs::write(&more, "four.example.com CNAME .\n").expect("the file comes back");
+    eventually("the file is back", secs(10), || blocked(&stage, "four.example.com"));
+    assert!(blocked(&stage, "zero.example.com"));
+    let zone = stage.relay.zone(ZONE);
+    assert!(zone["error"].is_null() || zone["error"] == "", "{zone:#}");
+}

@@ -4,10 +4,11 @@ use crate::harness::backend::{Backend, PATH};
 use crate::harness::client::Tcp;
 use crate::harness::conf::Conf;
 use crate::harness::flood::Flood;
+use crate::harness::plain::{Manner, Plain};
 use crate::harness::process::{LOCAL, free_port};
 use crate::harness::stage::{Stage, assert_right};
 use crate::harness::tls::Tls;
-use crate::harness::wire::{A, Query};
+use crate::harness::wire::{A, Query, Record};
 use crate::harness::{eventually, secs};
 use std::fmt::Write as _;
 
@@ -154,4 +155,90 @@ fn zones_come_and_go_and_change_places() {
     assert_right(&stage.relay.ask("x.example.com", A), "x.example.com");
     let status = stage.relay.status();
     assert_eq!(status["zones"].as_array().map(Vec::len), Some(0), "{status:#}");
+}
+
+#[test]
+fn answers_of_an_upstream_that_left_are_not_given_for_another() {
+    let tls = Tls::new();
+    let (backend, old, new) =
+        (Backend::start(&tls), Plain::start(Manner::Right), Plain::start(Manner::Right));
+    let name = "wiki.corp.example.net";
+    old.add(&[Record::a(name, 3600, "10.1.1.1")]);
+    new.add(&[Record::a(name, 3600, "10.2.2.2")]);
+    backend.add(&[Record::a(name, 3600, "192.0.2.3")]);
+    let routed = |upstream: &str, server: &Plain| {
+        Conf::before(&tls, &[&backend])
+            .plain(upstream, &[server.address])
+            .route(&["corp.example.net"], upstream)
+    };
+    let mut relay = routed("old", &old).start();
+    assert_eq!(relay.ask(name, A).data(A), ["10.1.1.1"]);
+    let steps = [
+        ("another upstream", routed("new", &new), "10.2.2.2"),
+        ("the first one again", routed("old", &old), "10.1.1.1"),
+        ("other servers under its name", routed("old", &new), "10.2.2.2"),
+        ("no route", Conf::before(&tls, &[&backend]), "192.0.2.3"),
+        ("a route again", routed("new", &new), "10.2.2.2"),
+    ];
+    for (what, conf, address) in steps {
+        relay.conf.sections = conf.sections;
+        relay.conf.save();
+        relay.reload();
+        assert_eq!(relay.ask(name, A).data(A), [address], "{what}");
+        assert_eq!(relay.ask(name, A).data(A), [address], "{what}, from the cache");
+    }
+}
+
+#[test]
+fn all_addresses_and_one_of_them_change_places_under_load() {
+    let mut stage = Stage::with(|conf| {
+        let port = conf.address.port();
+        Conf { listen: vec![format!("0.0.0.0:{port}")], ..conf }
+    });
+    let own = stage.relay.address;
+    let any = format!("0.0.0.0:{}", own.port());
+    let flood = Flood::of(own, 300, "example.com").start();
+    for listen in [own.to_string(), any, own.to_string()] {
+        flood.until_more(100);
+        stage.relay.conf.listen = vec![listen.clone()];
+        stage.relay.conf.save();
+        stage.relay.reload();
+        flood.until_more(100);
+        let reply = stage.relay.tcp(&Query::new("www.example.com", A));
+        assert_right(&reply, "www.example.com");
+        let status = stage.relay.status();
+        let listeners = status["listeners"].as_array().expect("a list");
+        assert_eq!(listeners.len(), 1, "{listeners:#?}");
+        let one = &listeners[0];
+        assert_eq!(one["address"], *listen, "{one:#}");
+        assert_eq!((&one["udp"], &one["tcp"]), (&"listening".into(), &"listening".into()));
+    }
+    flood.until_more(100);
+    flood.finish().assert_all_right();
+}
+
+#[test]
+fn a_reload_says_which_zone_is_bad_and_takes_the_rest() {
+    let mut stage = Stage::with(|conf| {
+        conf.policy("good.local", "one.example.com CNAME .")
+            .policy("bad.local", "old.example.com CNAME .")
+    });
+    stage.relay.conf.local = "[local.hosts]\n\"new.example.com\" = [\"10.0.0.1\"]\n".into();
+    stage.relay.conf.save();
+    stage.relay.conf.write_zone("good.local", 2, "two.example.com CNAME .");
+    // SOA on line 3, NS on line 4.
+    stage.relay.conf.write_zone("bad.local", 2, "fresh.example.com CNAME .\nx TXT ( \"open\"");
+    let output = stage.relay.command(&["reload"]);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("bad.local.rpz:6"), "file and line: {said}");
+    assert!(!said.contains("good.local.rpz"), "{said}");
+    let blocked = |name: &str| stage.relay.ask(name, A).rcode() == "NXDOMAIN";
+    assert_eq!(stage.relay.ask("new.example.com", A).data(A), ["10.0.0.1"], "the hosts");
+    assert!(blocked("two.example.com") && !blocked("one.example.com"), "the good zone");
+    assert!(blocked("old.example.com") && !blocked("fresh.example.com"), "the bad one is kept");
+
+    stage.relay.conf.write_zone("bad.local", 3, "fresh.example.com CNAME .");
+    stage.relay.reload();
+    assert!(blocked("fresh.example.com") && !blocked("old.example.com"));
 }

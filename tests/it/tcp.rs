@@ -1,10 +1,11 @@
 //! DNS over TCP: framing, pipelining, patience and its end.
 
 use crate::harness::client::{Tcp, checked, framed};
+use crate::harness::conf::Conf;
 use crate::harness::process::loopback;
 use crate::harness::script::Script;
 use crate::harness::stage::{Stage, assert_right};
-use crate::harness::wire::{A, Message, Query, Record, TXT};
+use crate::harness::wire::{A, Message, Query, Record, TC, TXT};
 use crate::harness::{PATIENCE, eventually, millis, secs};
 
 fn names(count: usize) -> Vec<String> {
@@ -210,4 +211,104 @@ fn ten_thousand_questions_on_one_connection_and_then_the_end() {
     assert_eq!(answers, 10_000, "server.tcp_queries");
     let grown = stage.relay.process.memory().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} octets more");
+}
+
+#[test]
+fn the_largest_answer_comes_before_the_opt_record() {
+    let stage = Stage::new();
+    // Octets that are left for an OPT of 11.
+    for (spare, has_opt) in [(0, false), (10, false), (11, true)] {
+        // Header 12, question 25, record 12 and its data.
+        let data = vec![0xCD; 65_535 - 12 - 25 - 12 - spare];
+        let name = format!("large{spare:02}.example.com");
+        let record = Record::new(&name, 300, 65_400, data.clone());
+        stage.backend.set_for(
+            &name,
+            Script::changed(move |m| {
+                m.answers = vec![record.clone()];
+                m.edns = None;
+            }),
+        );
+        for fresh_or_cached in 0..2 {
+            let query = Query::new(&name, 65_400);
+            let mut tcp = stage.relay.connect();
+            tcp.send(&query.bytes());
+            let bytes = tcp.receive(PATIENCE).expect("an answer");
+            let what = format!("{spare} octets to spare ({fresh_or_cached})");
+            let expected = 65_535 - spare + if has_opt { 11 } else { 0 };
+            assert_eq!(bytes.len(), expected, "{what}");
+            let reply = checked(&query, &bytes);
+            assert_eq!(reply.answers[0].rdata, data, "{what}");
+            assert!(!reply.has(TC), "{what}");
+            assert_eq!(reply.edns.is_some(), has_opt, "{what}");
+        }
+    }
+}
+
+#[test]
+fn blocked_names_behind_many_silent_ones_are_answered_in_the_end() {
+    let stage = Stage::with(|conf| conf.policy("block.local", "*.bad.example.com CNAME ."));
+    stage.backend.set(Script::Hang);
+    let silent = (0..200).map(|n| format!("n{n}.example.com"));
+    let blocked = (0..100).map(|n| format!("n{n}.bad.example.com"));
+    let queries: Vec<_> =
+        silent.chain(blocked).zip(1..).map(|(name, id)| Query::new(&name, A).id(id)).collect();
+    let segment: Vec<u8> = queries.iter().flat_map(|q| framed(&q.bytes())).collect();
+    let mut tcp = stage.relay.connect();
+    tcp.send_raw(&segment);
+    // What is not read yet is nobody's: it is not counted as received either.
+    let mut books = (0, 0, 0);
+    eventually("as many wait as one connection may have under way", secs(3), || {
+        let queries = stage.relay.status()["queries"].clone();
+        let part = |key: &str| queries[key].as_u64().expect("a number");
+        let ended = ["answered", "dropped_by_policy", "refused", "malformed"];
+        books = (part("received"), ended.map(part).iter().sum(), part("in_flight"));
+        assert_eq!(books.0, books.1 + books.2, "received, ended, in flight: {queries:#}");
+        books.2 == 128
+    });
+    assert_eq!(books, (128, 0, 128), "received, ended, in flight");
+    let mut waiting: Vec<_> = queries.iter().collect();
+    while !waiting.is_empty() {
+        let bytes = tcp.receive(PATIENCE).expect("an answer to each question");
+        let id = u16::from_be_bytes([bytes[0], bytes[1]]);
+        let place = waiting.iter().position(|q| q.id == id).expect("an answer to one of ours");
+        let reply = checked(waiting.remove(place), &bytes);
+        let expected = if id <= 200 { "SERVFAIL" } else { "NXDOMAIN" };
+        assert_eq!(reply.rcode(), expected, "{reply:?}");
+    }
+    stage.relay.assert_books_balance();
+    assert_eq!(stage.relay.count("/queries/received"), 300);
+}
+
+#[test]
+fn strangers_cannot_keep_a_client_out() {
+    let stage = Stage::with(|conf| {
+        let patient = "tcp_idle = \"60s\"\ntcp_receive = \"60s\"";
+        let few = "tcp_connections = 32\ntcp_per_client = 32";
+        let conf = conf.server(patient).server(few);
+        Conf { allow: vec!["127.0.0.1/32".into()], ..conf }
+    });
+    let mut strangers: Vec<_> =
+        (10..50).map(|last| Tcp::from(loopback(last), stage.relay.address)).collect();
+    // 32 / 16 + 1 places for all strangers together.
+    eventually("all strangers but three are closed", secs(10), || {
+        strangers.iter_mut().map(|tcp| usize::from(tcp.is_closed())).sum::<usize>() == 37
+    });
+    let mut clients = Vec::new();
+    for name in names(32) {
+        let mut client = Tcp::from(loopback(1), stage.relay.address);
+        assert_right(&client.ask(&Query::new(&name, A)), &name);
+        clients.push(client);
+    }
+    assert_eq!(stage.relay.count("/tcp_connections"), 32 + 3);
+    let query = Query::new("www.example.com", A);
+    let refused: Vec<_> = strangers
+        .iter_mut()
+        .filter_map(|tcp| {
+            tcp.send(&query.bytes());
+            Some(checked(&query, &tcp.receive(secs(2))?).rcode())
+        })
+        .collect();
+    assert_eq!(refused, ["REFUSED"; 3], "those three may ask, and are told");
+    eventually("one refusal, and goodbye", secs(5), || stage.relay.count("/tcp_connections") == 32);
 }

@@ -191,6 +191,15 @@ impl Backend {
             o.kills += 1;
             o.deaf = true;
         });
+        // every connection holds a receiver; what is left is the listener's
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        let dead = || {
+            self.orders.receiver_count() <= 1 && std::net::TcpStream::connect(self.address).is_err()
+        };
+        while !dead() {
+            assert!(std::time::Instant::now() < deadline, "the backend does not die");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The listener comes back after [`Backend::die`].

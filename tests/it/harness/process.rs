@@ -48,20 +48,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; output goes to `folder/NAME.log`. The kernel ends the child if this
-    /// thread dies without dropping the handle.
+    /// Starts `command`; output goes to `folder/NAME.log` unless `set` sends it elsewhere. The
+    /// kernel ends the child if this thread dies without dropping the handle.
     pub fn start(name: &str, program: &Path, folder: &Path, set: impl Fn(&mut Command)) -> Process {
         let output = folder.join(format!("{name}.log"));
         let log = File::create(&output).expect("the log file is created");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command.stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("the log file is shared")).stderr(log);
         set(&mut command);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log file is shared"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
         Process { child, name: name.to_owned(), output }
     }
 

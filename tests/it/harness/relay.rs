@@ -36,13 +36,20 @@ impl Conf {
 
     /// Starts the relay without waiting for it, with more environment.
     pub fn launch(self, environment: &[(&str, &str)]) -> Relay {
+        self.launch_set(|command| {
+            command.envs(environment.iter().copied());
+        })
+    }
+
+    /// Starts the relay without waiting for it, by a command that was changed before.
+    pub fn launch_set(self, set: impl Fn(&mut Command)) -> Relay {
         self.save();
         let socket = self.folder().join("notify.sock");
         let notify = UnixDatagram::bind(&socket).expect("a notify socket");
         let file = self.file();
         let process = Process::start("culvert", Path::new(PROGRAM), self.folder(), |command| {
             command.args(["run", "--config"]).arg(&file).env("NOTIFY_SOCKET", &socket);
-            command.envs(environment.iter().copied());
+            set(command);
         });
         Relay { process, address: self.address, conf: self, notify }
     }
