@@ -51,6 +51,9 @@ pub const BATCHES_AT_THE_END: usize = 256;
 /// Batches that one socket may take in a row before other tasks get their turn.
 pub const BATCHES_IN_A_ROW: usize = 8;
 
+/// At a stop, the hit log's destination gets this long for what is queued.
+pub const LOG_FLUSH: Duration = Duration::from_secs(2);
+
 /// One request or reply on the control socket, in octets.
 pub const CONTROL_MESSAGE: usize = 4 << 20;
 /// A request on the control socket must be complete within this.

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -147,10 +148,19 @@ impl Writer {
         self.reporter.clone()
     }
 
-    /// Writes what is queued and ends.
+    /// Writes what is queued and ends. A destination that takes nothing gets a bounded time.
     pub fn stop(self) {
         self.reporter.shared.stopping.store(true, Ordering::SeqCst);
         self.reporter.writer.unpark();
+        let deadline = Instant::now() + limits::LOG_FLUSH;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if !self.thread.is_finished() {
+            let left = self.reporter.shared.queue.len();
+            tracing::error!("the hit log takes no lines: {left} records are lost");
+            return;
+        }
         if self.thread.join().is_err() {
             tracing::error!("the hit log's writer ended in a panic");
         }

@@ -321,40 +321,56 @@ fn the_watchdog_is_fed_whatever_the_access_list_and_the_addresses_say() {
     }
 }
 
+/// A relay whose hit log goes to a standard error that nobody reads, and that is full.
+fn with_a_full_log(tls: &Tls, backend: &Backend, hits: &str) -> (Relay, std::io::PipeReader) {
+    let conf = Conf::before(tls, &[backend]).policy("block.local", "*.bad.example.com CNAME .");
+    let log = format!("hits = \"{hits}\"\nformat = \"json\"\n");
+    let (unread, stderr) = std::io::pipe().expect("a pipe");
+    let relay = Conf { log, ..conf }.launch_set(|command| {
+        command.stderr(stderr.try_clone().expect("the pipe's end is shared"));
+    });
+    assert!(relay.notified("READY=1", secs(20)).is_some(), "READY=1 comes");
+    // A pipe holds 64 KiB, a line has more than 100 octets: some 600 of them fill it.
+    for n in 0..2000 {
+        let reply = relay.ask(&format!("n{n}.bad.example.com"), A);
+        assert_eq!(reply.rcode(), "NXDOMAIN", "hits to {hits}: query {n}");
+    }
+    (relay, unread)
+}
+
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_answer() {
+    let tls = Tls::new();
+    let backend = Backend::start(&tls);
     for hits in ["stderr", "journal"] {
-        let tls = Tls::new();
-        let backend = Backend::start(&tls);
-        let conf =
-            Conf::before(&tls, &[&backend]).policy("block.local", "*.bad.example.com CNAME .");
-        let log = format!("hits = \"{hits}\"\nformat = \"json\"\nqueries = true\n");
-        let (_unread, stderr) = std::io::pipe().expect("a pipe");
-        let mut relay = Conf { log, ..conf }.launch_set(|command| {
-            command.stderr(stderr.try_clone().expect("the pipe's end is shared"));
-        });
-        assert!(relay.notified("READY=1", secs(20)).is_some(), "READY=1 comes");
-        // A pipe holds 64 KiB, a line has 100 octets and more: it is full after some 600 of them.
-        for n in 0..2000 {
-            let reply = relay.ask(&format!("n{n}.bad.example.com"), A);
-            assert_eq!(reply.rcode(), "NXDOMAIN", "{hits}: {n}");
-        }
+        let (relay, _unread) = with_a_full_log(&tls, &backend, hits);
         // What the daemon itself has to say is no obstacle either.
         backend.die();
         assert_eq!(relay.ask("lost.example.com", A).rcode(), "SERVFAIL");
         relay.reload();
         backend.revive();
+        let mut n = 0;
         eventually("names are forwarded again", secs(40), || {
-            relay.ask("www.example.com", A).rcode() == "NOERROR"
+            n += 1;
+            relay.ask(&format!("{hits}{n}.example.com"), A).rcode() == "NOERROR"
         });
         for n in 0..20 {
             assert_eq!(relay.ask(&format!("m{n}.bad.example.com"), A).rcode(), "NXDOMAIN");
-            let name = format!("m{n}.example.com");
+            let name = format!("m{n}.{hits}.example.com");
             assert_right(&relay.ask(&name, A), &name);
         }
         relay.assert_books_balance();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_daemon_from_ending() {
+    let tls = Tls::new();
+    let backend = Backend::start(&tls);
+    for hits in ["stderr", "journal"] {
+        let (mut relay, _unread) = with_a_full_log(&tls, &backend, hits);
         relay.process.signal("TERM");
-        relay.process.wait(secs(10));
+        relay.process.wait(secs(8));
     }
 }
 

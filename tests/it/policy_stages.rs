@@ -77,8 +77,10 @@ fn a_link_that_leads_into_a_garden_of_ours_gets_the_hosts_address() {
     assert_eq!(stage.backend.asked("walled.example.net"), 0);
 }
 
+type Names = &'static [&'static str];
+
 /// first → second, which has an address; the names in `signed` have signatures.
-fn alias_signed_at(signed: &'static [&'static str]) -> Script {
+fn alias_signed_at(signed: Names) -> Script {
     Script::changed(move |m| {
         m.answers = vec![
             Record::cname("first.example.com", 300, "second.example.com"),
@@ -95,7 +97,8 @@ fn a_signature_spares_its_own_link_of_the_chain_only() {
     const FIRST: &str = "first.example.com";
     const SECOND: &str = "second.example.com";
     // What is signed, what is blocked, the rcode, the aliases that are shown.
-    let rows: [(&'static [&'static str], &[&str], &str, &[&str]); 9] = [
+    type Row = (Names, Names, &'static str, Names);
+    let rows: [Row; 9] = [
         (&[SECOND], &[FIRST], "NXDOMAIN", &[]),
         (&[FIRST], &[SECOND], "NXDOMAIN", &[SECOND]),
         (&[FIRST], &[FIRST], "NOERROR", &[SECOND]),

@@ -221,14 +221,8 @@ fn the_largest_answer_comes_before_the_opt_record() {
         // Header 12, question 25, record 12 and its data.
         let data = vec![0xCD; 65_535 - 12 - 25 - 12 - spare];
         let name = format!("large{spare:02}.example.com");
-        let record = Record::new(&name, 300, 65_400, data.clone());
-        stage.backend.set_for(
-            &name,
-            Script::changed(move |m| {
-                m.answers = vec![record.clone()];
-                m.edns = None;
-            }),
-        );
+        stage.backend.add(&[Record::new(&name, 300, 65_400, data.clone())]);
+        stage.backend.set_for(&name, Script::changed(|m| m.edns = None));
         for fresh_or_cached in 0..2 {
             let query = Query::new(&name, 65_400);
             let mut tcp = stage.relay.connect();
