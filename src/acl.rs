@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// The networks whose clients are served. Look-up is a binary search in disjoint ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl {
-    v4: Vec<Ipv4Net>,
-    v6: Vec<Ipv6Net>,
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
 }
 
 /// Proof that a client passed the access list; the road's later steps ask for it.
@@ -26,23 +26,28 @@ impl Acl {
             }
         }
         // aggregation leaves sorted, disjoint networks
-        Acl { v4: Ipv4Net::aggregate(&v4), v6: Ipv6Net::aggregate(&v6) }
+        let v4 = Ipv4Net::aggregate(&v4);
+        let v6 = Ipv6Net::aggregate(&v6);
+        Acl {
+            v4: v4.iter().map(|n| (n.network().to_bits(), n.broadcast().to_bits())).collect(),
+            v6: v6.iter().map(|n| (n.network().to_bits(), n.broadcast().to_bits())).collect(),
+        }
     }
 
     /// A permit if `client` is in one of the networks. IPv4 addresses must not be mapped ones.
     pub fn admit(&self, client: IpAddr) -> Option<Permit> {
         let admitted = match client {
-            IpAddr::V4(ip) => {
-                let i = self.v4.partition_point(|n| n.network() <= ip);
-                i > 0 && self.v4[i - 1].contains(&ip)
-            }
-            IpAddr::V6(ip) => {
-                let i = self.v6.partition_point(|n| n.network() <= ip);
-                i > 0 && self.v6[i - 1].contains(&ip)
-            }
+            IpAddr::V4(ip) => within(&self.v4, ip.to_bits()),
+            IpAddr::V6(ip) => within(&self.v6, ip.to_bits()),
         };
         admitted.then_some(Permit(()))
     }
+}
+
+/// True if one of the ranges, sorted and disjoint, holds `ip`.
+fn within<T: Ord + Copy>(ranges: &[(T, T)], ip: T) -> bool {
+    let i = ranges.partition_point(|(first, _)| *first <= ip);
+    i > 0 && ip <= ranges[i - 1].1
 }
 
 #[cfg(test)]

@@ -199,7 +199,8 @@ impl Cache {
         if self.settings.size == 0 {
             return Found::Missing(None);
         }
-        let key = Key::new(upstream, question);
+        let mut key = Key::EMPTY;
+        key.set(upstream, question);
         let stale = match self.entries.get(key.bytes()) {
             Some(entry) if !entry.is_stale(now) => return Found::Fresh(entry),
             Some(entry) => entry.is_usable_stale(now, self.settings.stale).then_some(entry),
@@ -219,7 +220,8 @@ impl Cache {
         if self.settings.size == 0 {
             return;
         }
-        let key = Key::new(upstream, question);
+        let mut key = Key::EMPTY;
+        key.set(upstream, question);
         if !self.failures.is_empty() {
             self.failures.remove(key.bytes());
         }
@@ -242,7 +244,9 @@ impl Cache {
         until: Moment,
     ) {
         if self.settings.size > 0 {
-            self.failures.insert(Key::new(upstream, question).bytes().into(), (until, failed));
+            let mut key = Key::EMPTY;
+            key.set(upstream, question);
+            self.failures.insert(key.bytes().into(), (until, failed));
         }
     }
 
@@ -297,16 +301,19 @@ struct Key {
 }
 
 impl Key {
-    fn new(upstream: usize, q: &Question) -> Key {
-        let mut bytes = [0; KEY_HEAD + MAX_NAME];
+    const EMPTY: Key = Key { len: 0, bytes: [0; KEY_HEAD + MAX_NAME] };
+
+    /// In place: moving a key that was just put together stalls the processor.
+    #[inline]
+    fn set(&mut self, upstream: usize, q: &Question) {
         // ids count the upstreams ever built: they wrap far beyond any cached answer's life
-        bytes[..2].copy_from_slice(&(upstream as u16).to_be_bytes());
-        bytes[2..4].copy_from_slice(&q.rtype.to_be_bytes());
-        bytes[4] =
+        let [a, b] = (upstream as u16).to_be_bytes();
+        let [c, d] = q.rtype.to_be_bytes();
+        let flags =
             if q.dnssec_ok { KEY_DO } else { 0 } | if q.checking_disabled { KEY_CD } else { 0 };
-        let len = KEY_HEAD + q.name.len();
-        bytes[KEY_HEAD..len].copy_from_slice(q.name.as_wire());
-        Key { len, bytes }
+        self.bytes[..KEY_HEAD].copy_from_slice(&[a, b, c, d, flags]);
+        self.len = KEY_HEAD + q.name.len();
+        self.bytes[KEY_HEAD..self.len].copy_from_slice(q.name.as_wire());
     }
 
     fn bytes(&self) -> &[u8] {

@@ -91,7 +91,9 @@ impl<'a> Opt<'a> {
     /// The record as it fits into `room` octets: the explanation goes first. On a stream the
     /// whole record goes next, since nothing larger comes after TCP. `None`: truncate.
     fn that_fits(opt: Option<Self>, room: Option<usize>, form: ReplyForm) -> Option<Option<Self>> {
-        let (room, Some(whole)) = (room?, opt) else { return Some(None) };
+        let (room, Some(whole)) = (room?, opt) else {
+            return Some(None);
+        };
         let plain = Opt { ede: None, ..whole };
         match () {
             () if whole.len() <= room => Some(Some(whole)),
@@ -192,7 +194,9 @@ impl<'b, 'e> Composer<'b, 'e> {
     /// if it is the question's name.
     pub fn record(&mut self, section: Section, owner: &Name, rtype: u16, ttl: u32, rdata: &[u8]) {
         let fixed = self.owner(owner).and_then(|()| self.fixed(rtype, CLASS_IN, ttl));
-        let Some(len_at) = fixed else { return self.overflow() };
+        let Some(len_at) = fixed else {
+            return self.overflow();
+        };
         if self.put(rdata).is_none() || self.close(section, len_at).is_none() {
             self.overflow();
         }
@@ -201,7 +205,9 @@ impl<'b, 'e> Composer<'b, 'e> {
     /// Appends a record owned by the question's name in the case the client wrote it.
     pub fn own_record(&mut self, section: Section, rtype: u16, ttl: u32, rdata: &[u8]) {
         let fixed = self.put(&QUESTION_POINTER).and_then(|()| self.fixed(rtype, CLASS_IN, ttl));
-        let Some(len_at) = fixed else { return self.overflow() };
+        let Some(len_at) = fixed else {
+            return self.overflow();
+        };
         if self.put(rdata).is_none() || self.close(section, len_at).is_none() {
             self.overflow();
         }
@@ -321,7 +327,8 @@ fn write_header(buf: &mut [u8], query: &Query, flags: u16) {
 
 fn write_question(buf: &mut [u8], query: &Query) -> usize {
     let mut w = Writer { buf, at: HEADER };
-    w.put(query.cased_name());
+    query.put_cased_name(&mut w.buf[HEADER..]);
+    w.at += query.question.name.len();
     w.u16(query.question.rtype);
     w.u16(query.class);
     w.at
@@ -367,10 +374,9 @@ pub fn kept_answer(
         flags |= flag::AD;
     }
     buf[2..4].copy_from_slice(&flags.to_be_bytes());
-    let name = query.cased_name();
-    buf[HEADER..HEADER + name.len()].copy_from_slice(name);
+    query.put_cased_name(&mut buf[HEADER..]);
     // ANY is looked up as another type, and answered under its own (RFC 8482)
-    let qtype_at = HEADER + name.len();
+    let qtype_at = HEADER + query.question.name.len();
     buf[qtype_at..qtype_at + 2].copy_from_slice(&query.question.rtype.to_be_bytes());
     for &at in answer.ttl_fields() {
         let field = &mut buf[usize::from(at)..usize::from(at) + 4];

@@ -59,7 +59,15 @@ impl Name {
 
     /// Reads an uncompressed name that fills `wire` exactly; upper case becomes lower case.
     pub fn from_wire(wire: &[u8]) -> Result<Name, NameError> {
-        let mut out = NameBuilder::new();
+        let mut out = Name::ROOT;
+        out.set_wire(wire)?;
+        Ok(out)
+    }
+
+    /// Becomes the uncompressed name that fills `wire` exactly; after an error it is anything.
+    /// In place: moving a name that was just put together stalls the processor.
+    #[inline]
+    pub fn set_wire(&mut self, wire: &[u8]) -> Result<(), NameError> {
         let mut at = 0;
         loop {
             let len = *wire.get(at).ok_or(NameError::Short)? as usize;
@@ -69,13 +77,16 @@ impl Name {
             if len > MAX_LABEL {
                 return Err(NameError::Label);
             }
-            out.push_label(wire.get(at + 1..at + 1 + len).ok_or(NameError::Short)?)?;
             at += 1 + len;
         }
-        if at + 1 != wire.len() {
+        if at + 1 != wire.len() || wire.len() > MAX_NAME {
             return Err(NameError::TooLong);
         }
-        Ok(out.finish())
+        self.bytes[..wire.len()].copy_from_slice(wire);
+        // lengths are below 64, and no letter is
+        self.bytes[..wire.len()].make_ascii_lowercase();
+        self.len = wire.len() as u8;
+        Ok(())
     }
 
     /// The wire form, root label included: 1 to 255 octets.
@@ -118,7 +129,9 @@ impl Name {
 
     /// True if `self` is `ancestor` or lies below it.
     pub fn is_within(&self, ancestor: &Name) -> bool {
-        let Some(skip) = self.len().checked_sub(ancestor.len()) else { return false };
+        let Some(skip) = self.len().checked_sub(ancestor.len()) else {
+            return false;
+        };
         self.as_wire()[skip..] == *ancestor.as_wire() && self.is_boundary(skip)
     }
 
@@ -175,6 +188,7 @@ impl Name {
     }
 
     /// For bytes that are known to be a valid lower-case name.
+    #[inline]
     fn from_valid(wire: &[u8]) -> Name {
         let mut out = Name::ROOT;
         out.bytes[..wire.len()].copy_from_slice(wire);

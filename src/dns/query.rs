@@ -19,7 +19,8 @@ pub struct Query {
     pub class: u16,
     /// What the client's OPT said, if it sent one.
     pub edns: Option<Edns>,
-    cased: [u8; MAX_NAME],
+    /// Which octets of the name came in upper case; all zero for most queries.
+    upper: [u32; 8],
 }
 
 /// A packet that is no query to judge, with what to do about it.
@@ -41,6 +42,22 @@ pub enum Fault {
 impl Query {
     /// Reads a packet.
     pub fn read(packet: &[u8]) -> Result<Query, Fault> {
+        let mut query = Query::blank();
+        query.set(packet)?;
+        Ok(query)
+    }
+
+    /// A query to be set; it asks for nothing.
+    #[inline]
+    pub fn blank() -> Query {
+        let question = Question::plain(Name::ROOT, 0);
+        Query { id: 0, flags: 0, question, class: 0, edns: None, upper: [0; 8] }
+    }
+
+    /// Becomes what a packet asks; after an error it is anything. In place: moving a query that
+    /// was just put together stalls the processor.
+    #[inline]
+    pub fn set(&mut self, packet: &[u8]) -> Result<(), Fault> {
         let field = |at| u16_at(packet, at).ok_or(Fault::Silent);
         let (id, flags, qdcount) = (field(0)?, field(2)?, field(4)?);
         if packet.len() < HEADER || flags & flag::QR != 0 {
@@ -55,24 +72,56 @@ impl Query {
         if qdcount != 1 {
             return Err(answer(rcode::FORMERR));
         }
-        let (name, cased, name_end) = question_name(packet).ok_or(answer(rcode::FORMERR))?;
+        let name_end = self.set_name(packet).ok_or(answer(rcode::FORMERR))?;
         let fixed = |at| u16_at(packet, at).ok_or(answer(rcode::FORMERR));
         let (rtype, class) = (fixed(name_end)?, fixed(name_end + 2)?);
         let question_end = name_end + 4;
         let formerr = Fault::Answer { rcode: rcode::FORMERR, question_end: Some(question_end) };
         let edns = tail(packet, question_end, rtype).ok_or(formerr)?;
-        let question = Question {
-            name,
-            rtype,
-            dnssec_ok: edns.is_some_and(|e| e.dnssec_ok),
-            checking_disabled: flags & flag::CD != 0,
-        };
-        Ok(Query { id, flags, question, class, edns, cased })
+        (self.id, self.flags, self.class, self.edns) = (id, flags, class, edns);
+        self.question.rtype = rtype;
+        self.question.dnssec_ok = edns.is_some_and(|e| e.dnssec_ok);
+        self.question.checking_disabled = flags & flag::CD != 0;
+        Ok(())
     }
 
-    /// The question's name in the case it came in, wire form.
-    pub fn cased_name(&self) -> &[u8] {
-        &self.cased[..self.question.name.len()]
+    /// The name of the question; gives the offset behind it. Compression is not possible here:
+    /// there is nothing in front to point to.
+    #[inline]
+    fn set_name(&mut self, packet: &[u8]) -> Option<usize> {
+        let mut end = HEADER;
+        loop {
+            let len = *packet.get(end)? as usize;
+            end += len + 1;
+            if len == 0 {
+                break;
+            }
+            if end - HEADER >= MAX_NAME {
+                return None;
+            }
+        }
+        let wire = packet.get(HEADER..end)?;
+        self.question.name.set_wire(wire).ok()?;
+        if wire != self.question.name.as_wire() {
+            for (i, _) in wire.iter().enumerate().filter(|(_, octet)| octet.is_ascii_uppercase()) {
+                self.upper[i / 32] |= 1 << (i % 32);
+            }
+        }
+        Some(end)
+    }
+
+    /// Writes the question's name in the case it came in, wire form, to the front of `out`.
+    pub fn put_cased_name(&self, out: &mut [u8]) {
+        let wire = self.question.name.as_wire();
+        out[..wire.len()].copy_from_slice(wire);
+        if self.upper == [0; 8] {
+            return;
+        }
+        for (i, octet) in out[..wire.len()].iter_mut().enumerate() {
+            if self.upper[i / 32] >> (i % 32) & 1 != 0 {
+                octet.make_ascii_uppercase();
+            }
+        }
     }
 
     /// RD: the client wants recursion.
@@ -93,27 +142,6 @@ impl Query {
 
 fn answer(rcode: u16) -> Fault {
     Fault::Answer { rcode, question_end: None }
-}
-
-/// The name of the question, canonical and as it came, and the offset behind it. Compression is
-/// not possible here: there is nothing in front to point to.
-fn question_name(packet: &[u8]) -> Option<(Name, [u8; MAX_NAME], usize)> {
-    let mut end = HEADER;
-    loop {
-        let len = *packet.get(end)? as usize;
-        end += len + 1;
-        if len == 0 {
-            break;
-        }
-        if end - HEADER >= MAX_NAME {
-            return None;
-        }
-    }
-    let wire = packet.get(HEADER..end)?;
-    let name = Name::from_wire(wire).ok()?;
-    let mut cased = [0; MAX_NAME];
-    cased[..wire.len()].copy_from_slice(wire);
-    Some((name, cased, end))
 }
 
 /// What stands behind the question: at most one OPT, no answer or authority records (but for the
@@ -176,7 +204,9 @@ mod tests {
         let q = Query::read(&p).unwrap();
         assert_eq!(q.id, 0x1234);
         assert_eq!(q.question.name.to_string(), "www.example");
-        assert_eq!(q.cased_name(), b"\x03wWw\x07eXample\x00");
+        let mut cased = [0; 13];
+        q.put_cased_name(&mut cased);
+        assert_eq!(&cased, b"\x03wWw\x07eXample\x00");
         assert!(q.question.dnssec_ok && q.question.checking_disabled && q.recursion_desired());
         assert_eq!(q.edns.unwrap().payload, 4096);
     }

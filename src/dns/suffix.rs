@@ -8,17 +8,20 @@ use super::name::Name;
 #[derive(Clone, Debug)]
 pub struct SuffixMap<T> {
     domains: HashMap<Box<[u8]>, T, foldhash::fast::RandomState>,
+    /// Bits of the top labels that domains have; most names end here.
+    tops: u64,
 }
 
 impl<T> Default for SuffixMap<T> {
     fn default() -> Self {
-        SuffixMap { domains: HashMap::default() }
+        SuffixMap { domains: HashMap::default(), tops: 0 }
     }
 }
 
 impl<T> SuffixMap<T> {
     /// Sets what `domain` and everything below it maps to, unless a longer domain says otherwise.
     pub fn insert(&mut self, domain: &Name, value: T) {
+        self.tops |= if domain.is_root() { u64::MAX } else { top_bit(domain).0 };
         self.domains.insert(domain.as_wire().into(), value);
     }
 
@@ -27,8 +30,11 @@ impl<T> SuffixMap<T> {
         if self.domains.is_empty() {
             return None;
         }
+        let (bit, mut labels) = top_bit(name);
+        if self.tops & bit == 0 {
+            return None;
+        }
         let mut rest = name.as_wire();
-        let mut labels = name.label_count();
         loop {
             if let Some(value) = self.domains.get(rest) {
                 return Some((value, labels));
@@ -40,6 +46,25 @@ impl<T> SuffixMap<T> {
             labels -= 1;
         }
     }
+}
+
+/// A bit for the top label, by its length and its first and last octet, and the number of labels.
+#[inline]
+fn top_bit(name: &Name) -> (u64, usize) {
+    let wire = name.as_wire();
+    let (mut at, mut top, mut labels) = (0, 0, 0);
+    while wire[at] != 0 {
+        top = at;
+        at += 1 + usize::from(wire[at]);
+        labels += 1;
+    }
+    if labels == 0 {
+        return (u64::MAX, 0);
+    }
+    let (len, first, last) = (wire[top], wire[top + 1], wire[at - 1]);
+    let mix =
+        (u32::from(len) << 16 | u32::from(first) << 8 | u32::from(last)).wrapping_mul(0x9e37_79b1);
+    (1 << (mix >> 26), labels)
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl Acted {
 
     /// What BIND calls the policy in its log line for this.
     pub(super) fn policy_word(&self, hit: &Hit<'_>) -> &'static str {
-        let Action::Data(_) = hit.action else { return hit.action.as_str() };
+        let Action::Data(_) = hit.action else {
+            return hit.action.as_str();
+        };
         if matches!(hit.zone.settings.action, Override::Cname(_)) {
             return "CNAME";
         }
@@ -53,7 +55,7 @@ impl Road {
     pub(super) fn local_data(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         known: &Known,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
@@ -86,7 +88,7 @@ impl Road {
         let question = Question { name: target, ..asked.query.question };
         let found = match snap.local.answer(&question, snap.routes.find(&target).is_own) {
             Some(local) => Followed::Local(local),
-            None => match self.look_up(snap, asked, known, &target) {
+            None => match self.look_up(snap, asked, known, &question, page.now) {
                 Ok(truth) => Followed::Truth(truth),
                 Err(Some(need)) => return Err(need),
                 Err(None) => Followed::No,

@@ -12,7 +12,7 @@ use crate::listener::{Source, Step, Transport};
 use crate::metrics::{Cells, Counter};
 
 /// A packet that goes no further, and what is sent back.
-pub(super) enum Refusal {
+pub(super) enum Refusal<'q> {
     /// Too short, or a response: never answered.
     Silence,
     /// Outside the access list, and the setting says to say nothing.
@@ -20,26 +20,24 @@ pub(super) enum Refusal {
     /// Not readable as a query: the code, and the end of the question if there is one.
     Unreadable(u16, Option<usize>),
     /// Readable, but not served: the code and why.
-    NotServed(u16, Option<Ede<'static>>),
+    NotServed(&'q Query, u16, Option<Ede<'static>>),
 }
 
 /// Judges a packet by access list, header, class, type and EDNS version, in this order.
-pub(super) fn admit(
+pub(super) fn admit<'q>(
     snap: &Snapshot,
     source: Source,
-    packet: &[u8],
-    whole: bool,
-) -> Result<Asked, Refusal> {
-    let read = if whole { Query::read(packet) } else { Err(cut_off(packet)) };
+    read: Result<&'q Query, Fault>,
+) -> Result<Asked<'q>, Refusal<'q>> {
     if matches!(read, Err(Fault::Silent)) {
         return Err(Refusal::Silence);
     }
     let Some(permit) = snap.acl.admit(source.client.ip()) else {
         return Err(match (snap.outside, read) {
             (Outside::Drop, _) => Refusal::Dropped,
-            (Outside::Refused, Ok(_)) => {
+            (Outside::Refused, Ok(query)) => {
                 let ede = Ede::new(code::PROHIBITED, "this client may not ask here");
-                Refusal::NotServed(rcode::REFUSED, Some(ede))
+                Refusal::NotServed(query, rcode::REFUSED, Some(ede))
             }
             (Outside::Refused, Err(_)) => Refusal::Unreadable(rcode::REFUSED, None),
         });
@@ -51,16 +49,16 @@ pub(super) fn admit(
         Fault::Answer { rcode, question_end } => Refusal::Unreadable(rcode, question_end),
     })?;
     if query.edns.is_some_and(|edns| edns.version > 0) {
-        return Err(Refusal::NotServed(rcode::BADVERS, None));
+        return Err(Refusal::NotServed(query, rcode::BADVERS, None));
     }
     if !query.is_internet() || matches!(query.question.rtype, rtype::AXFR | rtype::IXFR) {
-        return Err(Refusal::NotServed(rcode::REFUSED, None));
+        return Err(Refusal::NotServed(query, rcode::REFUSED, None));
     }
-    Ok(Asked { query, source, arrived: Moment::now(), _permit: permit })
+    Ok(Asked { query, source, arrived: Moment::now(), permit })
 }
 
 /// What a datagram longer than any query is: an answer never, otherwise a format error.
-fn cut_off(packet: &[u8]) -> Fault {
+pub(super) fn cut_off(packet: &[u8]) -> Fault {
     match u16_at(packet, 2) {
         Some(flags) if flags & flag::QR == 0 => {
             Fault::Answer { rcode: rcode::FORMERR, question_end: None }
@@ -69,7 +67,7 @@ fn cut_off(packet: &[u8]) -> Fault {
     }
 }
 
-impl Refusal {
+impl Refusal<'_> {
     /// Counts the refusal and writes what goes back.
     pub(super) fn answer(
         self,
@@ -92,15 +90,13 @@ impl Refusal {
                 cells.count(counter(code));
                 Step::Reply(bare(buf, packet, code, question_end))
             }
-            Refusal::NotServed(code, ede) => {
+            Refusal::NotServed(query, code, ede) => {
                 cells.count(counter(code));
-                // read once more: the query did not travel with the refusal
-                let Ok(query) = Query::read(packet) else { return Step::Silence };
                 let form = match source.transport {
-                    Transport::Udp => ReplyForm::udp(Some(&query), snap.payload),
+                    Transport::Udp => ReplyForm::udp(Some(query), snap.payload),
                     Transport::Tcp => ReplyForm::stream(snap.payload),
                 };
-                Step::Reply(Composer::reply(buf, &query, form, code, ede).finish())
+                Step::Reply(Composer::reply(buf, query, form, code, ede).finish())
             }
         }
     }

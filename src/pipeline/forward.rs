@@ -45,7 +45,7 @@ impl Known {
 impl Road {
     /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
     /// second type), until there is a reply. Always ends before the client gives up.
-    pub(super) async fn forward(&self, asked: &Asked, mut need: Box<Need>) -> Option<Vec<u8>> {
+    pub(super) async fn forward(&self, asked: &Asked<'_>, mut need: Box<Need>) -> Option<Vec<u8>> {
         let spent = Moment::now().since(asked.arrived);
         let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
         let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
@@ -81,26 +81,31 @@ impl Road {
             }
             known.outcomes.push((upstream.id(), question, outcome));
             buf.resize(room, 0);
-            match self.judge(&self.snapshot(), asked, &known, &mut buf) {
+            match self.judge(&self.snapshot(), asked, &known, Moment::now(), &mut buf) {
                 Judged::Ask(next) => need = next,
                 judged => return self.sent(asked, judged, &buf),
             }
         }
         let snap = self.snapshot();
         let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
-        let len = Page::new(&snap, asked, &mut buf).code(rcode::SERVFAIL, Some(ede));
+        let len = Page::new(&snap, asked, Moment::now(), &mut buf).code(rcode::SERVFAIL, Some(ede));
         self.sent(asked, Judged::Reply(len, Outcome::Failed), &buf)
     }
 
     /// The reply, if one can be given now.
-    fn judge_again(&self, asked: &Asked, known: &Known, buf: &mut [u8]) -> Option<Option<Vec<u8>>> {
-        match self.judge(&self.snapshot(), asked, known, buf) {
+    fn judge_again(
+        &self,
+        asked: &Asked<'_>,
+        known: &Known,
+        buf: &mut [u8],
+    ) -> Option<Option<Vec<u8>>> {
+        match self.judge(&self.snapshot(), asked, known, Moment::now(), buf) {
             Judged::Ask(_) => None,
             judged => Some(self.sent(asked, judged, buf)),
         }
     }
 
-    fn sent(&self, asked: &Asked, judged: Judged, buf: &[u8]) -> Option<Vec<u8>> {
+    fn sent(&self, asked: &Asked<'_>, judged: Judged, buf: &[u8]) -> Option<Vec<u8>> {
         match judged {
             Judged::Reply(len, outcome) => {
                 self.ended(asked, outcome, &buf[..len]);

@@ -133,7 +133,7 @@ impl LocalNames {
         {
             return host(Data::Addresses(addresses), *name);
         }
-        if !self.reverse.is_empty()
+        if name.as_wire().ends_with(b"\x04arpa\0")
             && let Some(names) = self.reverse.get(name)
         {
             return host(Data::Names(names), *name);

@@ -10,7 +10,6 @@ use crate::cache::{Entry, Failed, Found};
 use crate::clock::Moment;
 use crate::dns::answer::Answer;
 use crate::dns::ede::code;
-use crate::dns::name::Name;
 use crate::dns::question::Question;
 use crate::dns::rcode;
 
@@ -53,24 +52,25 @@ impl Truth {
 }
 
 impl Road {
-    /// Looks up a name under the query's type; ANY as A, and as AAAA if there is no A.
+    /// Looks up a question of the query's type; ANY as A, and as AAAA if there is no A.
     pub(super) fn look_up(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         known: &Known,
-        name: &Name,
+        question: &Question,
+        now: Moment,
     ) -> Result<Truth, Lacking> {
-        let question = Question { name: *name, ..asked.query.question };
-        let [first, second] = *Self::lookup_types(&question) else {
-            return self.look_up_one(snap, asked, known, question);
+        let [first, second] = *Self::lookup_types(question) else {
+            return self.look_up_one(snap, asked, known, question, now);
         };
-        let truth = self.look_up_one(snap, asked, known, Question { rtype: first, ..question })?;
+        let truth =
+            self.look_up_one(snap, asked, known, &Question { rtype: first, ..*question }, now)?;
         match &truth {
             Truth::Answer { entry, .. }
                 if entry.answer.negative() && entry.answer.rcode() == rcode::NOERROR =>
             {
-                self.look_up_one(snap, asked, known, Question { rtype: second, ..question })
+                self.look_up_one(snap, asked, known, &Question { rtype: second, ..*question }, now)
             }
             _ => Ok(truth),
         }
@@ -79,20 +79,21 @@ impl Road {
     fn look_up_one(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         known: &Known,
-        question: Question,
+        question: &Question,
+        now: Moment,
     ) -> Result<Truth, Lacking> {
         let upstream = snap.routes.find(&question.name).upstream;
         let id = upstream.id();
-        let fault = match known.get(id, &question) {
+        let fault = match known.get(id, question) {
             Some(Ok(entry)) => {
                 return Ok(Truth::Answer { entry: Arc::clone(entry), stale: false });
             }
             Some(Err(code)) => Some(*code),
             None => None,
         };
-        let found = self.cache.look_up(id, &question, Moment::now());
+        let found = self.cache.look_up(id, question, now);
         let stale = |entry| Truth::Answer { entry, stale: true };
         Ok(match (found, fault) {
             (Found::Fresh(entry), _) => Truth::Answer { entry, stale: false },
@@ -109,7 +110,10 @@ impl Road {
                 stale(entry)
             }
             (Found::Missing(_), None) if asked.query.recursion_desired() => {
-                return Err(Some(Box::new(Need { upstream: Arc::clone(upstream), question })));
+                return Err(Some(Box::new(Need {
+                    upstream: Arc::clone(upstream),
+                    question: *question,
+                })));
             }
             (Found::Missing(_), None) => return Err(None),
         })

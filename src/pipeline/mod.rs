@@ -67,12 +67,13 @@ pub struct Road {
 }
 
 /// A query that was admitted.
-struct Asked {
-    query: Query,
+#[derive(Clone, Copy)]
+struct Asked<'q> {
+    query: &'q Query,
     source: Source,
     arrived: Moment,
     /// Proof that the access list was asked.
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Where one pass of judgement ends.
@@ -87,7 +88,10 @@ enum Judged {
 
 /// A query on its way to an upstream.
 pub struct Waiting {
-    asked: Asked,
+    query: Query,
+    source: Source,
+    arrived: Moment,
+    permit: Permit,
     need: Box<Need>,
     place: Place,
 }
@@ -150,10 +154,17 @@ impl Road {
 
     /// Steps 2 to 4 and 6 to 8 with what is at hand. The order of this function is the order of
     /// judgement.
-    fn judge(&self, snap: &Snapshot, asked: &Asked, known: &Known, buf: &mut [u8]) -> Judged {
-        let query = &asked.query;
+    fn judge(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked<'_>,
+        known: &Known,
+        now: Moment,
+        buf: &mut [u8],
+    ) -> Judged {
+        let query = asked.query;
         let name = &query.question.name;
-        let mut page = Page::new(snap, asked, buf);
+        let mut page = Page::new(snap, asked, now, buf);
 
         // 2 query policy
         let first = snap.policy.stage(name, query.recursion_desired());
@@ -174,7 +185,7 @@ impl Road {
         }
 
         // 4 look up
-        let truth = match self.look_up(snap, asked, known, name) {
+        let truth = match self.look_up(snap, asked, known, &query.question, now) {
             Ok(truth) => truth,
             Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, &mut page),
         };
@@ -192,7 +203,9 @@ impl Road {
             return self.act(snap, asked, known, &mut page, &hit, (None, None));
         }
         for link in 0..entry.answer.link_count() {
-            let Some(name) = entry.answer.link_target(link) else { break };
+            let Some(name) = entry.answer.link_target(link) else {
+                break;
+            };
             let stage = snap.policy.stage(&name, query.recursion_desired());
             if let Some(hit) = stage.winner()
                 && !is_exempt(link + 1)
@@ -213,7 +226,7 @@ impl Road {
     fn act(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         known: &Known,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
@@ -227,7 +240,7 @@ impl Road {
             Action::TcpOnly if !tcp => page.come_over_tcp(),
             Action::TcpOnly | Action::Passthru => match local {
                 Some(local) => Acted::reply(page.local(local), Outcome::Local),
-                None => match self.look_up(snap, asked, known, &asked.query.question.name) {
+                None => match self.look_up(snap, asked, known, &asked.query.question, page.now) {
                     Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(known)),
                     Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, page),
                 },
@@ -245,7 +258,7 @@ impl Road {
     fn clean(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         entry: Option<&Arc<Entry>>,
         judged: Judged,
     ) -> Judged {
@@ -258,7 +271,7 @@ impl Road {
     fn ask_or_refuse(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         lacking: Lacking,
         page: &mut Page<'_>,
     ) -> Judged {
@@ -301,14 +314,15 @@ impl Handler for Road {
     }
 
     async fn finish(&self, waiting: Box<Waiting>) -> Option<Vec<u8>> {
-        let cells = self.counters.worker(waiting.asked.source.worker);
-        let Waiting { asked, need, place } = *waiting;
+        let cells = self.counters.worker(waiting.source.worker);
+        let Waiting { query, source, arrived, permit, need, place } = *waiting;
+        let asked = Asked { query: &query, source, arrived, permit };
         let finished = AssertUnwindSafe(self.forward(&asked, need)).catch_unwind().await;
         let reply = finished.unwrap_or_else(|_| {
             cells.count(Counter::Panics);
             let mut buf = vec![0; 512];
             let snap = self.snapshot();
-            let len = Page::new(&snap, &asked, &mut buf).code(rcode::SERVFAIL, None);
+            let len = Page::new(&snap, &asked, Moment::now(), &mut buf).code(rcode::SERVFAIL, None);
             buf.truncate(len);
             self.ended(&asked, Outcome::Failed, &buf);
             Some(buf)
@@ -345,11 +359,13 @@ impl Road {
             cells.count(Counter::Tcp);
         }
         // 1 admit
-        let asked = match admit::admit(snap, source, packet, whole) {
+        let mut query = Query::blank();
+        let read = if whole { query.set(packet) } else { Err(admit::cut_off(packet)) };
+        let asked = match admit::admit(snap, source, read.map(|()| &query)) {
             Ok(asked) => asked,
             Err(refusal) => return refusal.answer(snap, source, packet, cells, reply),
         };
-        match self.judge(snap, &asked, &Known::default(), reply) {
+        match self.judge(snap, &asked, &Known::default(), asked.arrived, reply) {
             Judged::Reply(len, outcome) => {
                 self.ended(&asked, outcome, &reply[..len]);
                 Step::Reply(len)
@@ -364,16 +380,23 @@ impl Road {
                     return self.overloaded(snap, &asked, reply);
                 }
                 let place = Place::take(&self.counters, source.worker);
-                Step::Later(Box::new(Waiting { asked, need, place }))
+                let Asked { permit, arrived, .. } = asked;
+                let waiting = Waiting { query, source, arrived, permit, need, place };
+                Step::Later(Box::new(waiting))
             }
         }
     }
 
     /// Too many queries wait already: one more would only take memory from the others.
-    fn overloaded(&self, snap: &Snapshot, asked: &Asked, reply: &mut [u8]) -> Step<Box<Waiting>> {
+    fn overloaded(
+        &self,
+        snap: &Snapshot,
+        asked: &Asked<'_>,
+        reply: &mut [u8],
+    ) -> Step<Box<Waiting>> {
         self.counters.worker(asked.source.worker).count(Counter::Overload);
         let ede = Ede::new(code::OTHER, "too many queries are waiting");
-        let len = Page::new(snap, asked, reply).code(rcode::SERVFAIL, Some(ede));
+        let len = Page::new(snap, asked, asked.arrived, reply).code(rcode::SERVFAIL, Some(ede));
         self.ended(asked, Outcome::Failed, &reply[..len]);
         Step::Reply(len)
     }

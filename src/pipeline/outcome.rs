@@ -58,7 +58,7 @@ impl Outcome {
 
 impl Road {
     /// Counts the end of an accepted query, and logs it if all queries are logged.
-    pub(super) fn ended(&self, asked: &Asked, outcome: Outcome, reply: &[u8]) {
+    pub(super) fn ended(&self, asked: &Asked<'_>, outcome: Outcome, reply: &[u8]) {
         let cells = self.counters.worker(asked.source.worker);
         let udp = asked.source.transport == Transport::Udp;
         if udp && reply.get(2).is_some_and(|flags| flags & (flag::TC >> 8) as u8 != 0) {
@@ -94,7 +94,7 @@ impl Road {
     pub(super) fn log_hits(
         &self,
         snap: &Snapshot,
-        asked: &Asked,
+        asked: &Asked<'_>,
         behind: Behind<'_>,
         acted: Option<(&Hit<'_>, &'static str)>,
     ) {
@@ -118,7 +118,7 @@ impl Road {
     }
 }
 
-fn record(asked: &Asked, hit: &Hit<'_>, action: &'static str, enforced: bool) -> HitRecord {
+fn record(asked: &Asked<'_>, hit: &Hit<'_>, action: &'static str, enforced: bool) -> HitRecord {
     HitRecord {
         time: clock::wall_millis(),
         client: asked.source.client,

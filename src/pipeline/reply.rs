@@ -23,8 +23,10 @@ use crate::policy::stage::Hit;
 /// What the reply to one query is written on.
 pub(super) struct Page<'p> {
     snap: &'p Snapshot,
-    asked: &'p Asked,
+    asked: &'p Asked<'p>,
     form: ReplyForm,
+    /// Of this pass.
+    pub(super) now: Moment,
     buf: &'p mut [u8],
 }
 
@@ -43,24 +45,29 @@ pub(super) enum Followed<'l> {
 pub(super) type Behind<'e> = Option<(&'e Arc<Entry>, usize)>;
 
 impl<'p> Page<'p> {
-    pub(super) fn new(snap: &'p Snapshot, asked: &'p Asked, buf: &'p mut [u8]) -> Page<'p> {
+    pub(super) fn new(
+        snap: &'p Snapshot,
+        asked: &'p Asked<'p>,
+        now: Moment,
+        buf: &'p mut [u8],
+    ) -> Page<'p> {
         let form = form(asked, snap.payload);
-        Page { snap, asked, form, buf }
+        Page { snap, asked, form, now, buf }
     }
 
     /// Octets that any reply to this query fits in.
-    pub(super) fn room(asked: &Asked, payload: u16) -> usize {
+    pub(super) fn room(asked: &Asked<'_>, payload: u16) -> usize {
         form(asked, payload).limit.max(512)
     }
 
     /// A code and nothing else.
     pub(super) fn code(&mut self, code: u16, ede: Option<Ede<'_>>) -> usize {
-        Composer::reply(self.buf, &self.asked.query, self.form, code, ede).finish()
+        Composer::reply(self.buf, self.asked.query, self.form, code, ede).finish()
     }
 
     /// Hosts and special names.
     pub(super) fn local(&mut self, local: &LocalAnswer<'_>) -> usize {
-        let query = &self.asked.query;
+        let query = self.asked.query;
         let mut out = Composer::reply(self.buf, query, self.form, local.rcode, None);
         local.write(&query.question.name, query.question.rtype, &mut out);
         out.finish()
@@ -68,11 +75,11 @@ impl<'p> Page<'p> {
 
     /// What the upstream said, untouched by policy.
     pub(super) fn truth(&mut self, truth: &Truth) -> usize {
-        let query = &self.asked.query;
+        let query = self.asked.query;
         match truth {
             Truth::Answer { entry, stale } => {
                 let given = Given {
-                    ttl: entry.ttl(Moment::now()),
+                    ttl: entry.ttl(self.now),
                     may_be_authentic: entry.trusted,
                     ede: stale.then(|| stale_ede(entry)),
                 };
@@ -110,7 +117,7 @@ impl<'p> Page<'p> {
 
     /// An empty reply with TC: the client shall prove its address over TCP.
     pub(super) fn come_over_tcp(&mut self) -> Acted {
-        let query = &self.asked.query;
+        let query = self.asked.query;
         let out = Composer::reply(self.buf, query, self.form, rcode::NOERROR, None);
         Acted::reply(out.finish_truncated(), Outcome::Blocked(Blocked::TcpOnly))
     }
@@ -149,14 +156,14 @@ impl<'p> Page<'p> {
             Followed::Local(local) => local.rcode,
             Followed::No => rcode::NOERROR,
         };
-        let qtype = self.asked.query.question.rtype;
+        let (qtype, now) = (self.asked.query.question.rtype, self.now);
         let ttl = ttl.min(hit.zone.settings.max_ttl);
         let mut out = self.policy_reply(hit, code);
         copy_links(&mut out, behind);
         own(&mut out, hit, behind, rtype::CNAME, ttl, target.as_wire());
         match found {
             Followed::Truth(Truth::Answer { entry, .. }) => {
-                let shown = entry.ttl(Moment::now());
+                let shown = entry.ttl(now);
                 let plain = |t| !matches!(t, rtype::RRSIG | rtype::NSEC | rtype::NSEC3);
                 let wanted = |section| section != Section::Additional;
                 let records = entry.answer.records();
@@ -180,13 +187,13 @@ impl<'p> Page<'p> {
 
     fn policy_reply(&mut self, hit: &Hit<'_>, code: u16) -> Composer<'_, 'static> {
         let ede = hit.zone.settings.ede.map(|code| Ede::new(code, "blocked by policy"));
-        Composer::reply(self.buf, &self.asked.query, self.form, code, ede)
+        Composer::reply(self.buf, self.asked.query, self.form, code, ede)
     }
 }
 
-fn form(asked: &Asked, payload: u16) -> ReplyForm {
+fn form(asked: &Asked<'_>, payload: u16) -> ReplyForm {
     match asked.source.transport {
-        Transport::Udp => ReplyForm::udp(Some(&asked.query), payload),
+        Transport::Udp => ReplyForm::udp(Some(asked.query), payload),
         Transport::Tcp => ReplyForm::stream(payload),
     }
 }

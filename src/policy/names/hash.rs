@@ -43,21 +43,27 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// The starts in `wire`; `None` if it is no uncompressed name that ends in the root label.
+    /// No starts yet.
     #[inline(always)]
-    pub(super) fn of(wire: &[u8]) -> Option<Starts> {
-        let mut out = Starts { at: [0; MAX_LABELS], count: 0 };
+    pub(super) fn none() -> Starts {
+        Starts { at: [0; MAX_LABELS], count: 0 }
+    }
+
+    /// Notes the starts in `wire`; `None` if it is no uncompressed name that ends in the root
+    /// label. In place: moving octets that were just written one by one stalls the processor.
+    #[inline(always)]
+    pub(super) fn note(&mut self, wire: &[u8]) -> Option<()> {
         let mut pos = 0;
         loop {
             let len = *wire.get(pos)? as usize;
             if len == 0 {
-                return (pos + 1 == wire.len() && wire.len() <= MAX_NAME).then_some(out);
+                return (pos + 1 == wire.len() && wire.len() <= MAX_NAME).then_some(());
             }
             if len > MAX_LABEL {
                 return None;
             }
-            *out.at.get_mut(out.count)? = pos as u8;
-            out.count += 1;
+            *self.at.get_mut(self.count)? = pos as u8;
+            self.count += 1;
             pos += 1 + len;
         }
     }
@@ -87,7 +93,8 @@ pub(super) struct Trail {
 impl Trail {
     /// The trail to the owner `wire`; `None` if it is the root or no wire name.
     pub(super) fn of(key: &Key, wire: &[u8]) -> Option<Trail> {
-        let starts = Starts::of(wire)?;
+        let mut starts = Starts::none();
+        starts.note(wire)?;
         let wildcard = wire.starts_with(b"\x01*");
         let depth = starts.count() - usize::from(wildcard);
         if starts.count() == 0 {

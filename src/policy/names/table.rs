@@ -145,7 +145,10 @@ impl NameTable {
     fn walk(&self, name: &Name) -> Found<'_> {
         let mut found = Found::nothing(self);
         let wire = name.as_wire();
-        let Some(starts) = Starts::of(wire) else { return found };
+        let mut starts = Starts::none();
+        if starts.note(wire).is_none() {
+            return found;
+        }
         let count = starts.count();
         if count == 0 {
             return found;
