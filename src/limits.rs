@@ -48,6 +48,9 @@ pub const TCP_BACKLOG: i32 = 511;
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// Batches that are still answered on a socket that closes.
 pub const BATCHES_AT_THE_END: usize = 256;
+/// Octets of datagrams that may wait in the kernel, on each side of a UDP socket; the system's
+/// `net.core.rmem_max` and `wmem_max` may cut it. A burst that does not fit is lost.
+pub const UDP_BUFFER: usize = 4 << 20;
 /// Batches that one socket may take in a row before other tasks get their turn.
 pub const BATCHES_IN_A_ROW: usize = 8;
 

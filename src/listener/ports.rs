@@ -225,7 +225,12 @@ impl Ports {
         if !self.overlaps(address) {
             probe_free(address).map_err(|e| refused("UDP", e))?;
         }
-        let options = BindOptions { free_bind: true, reuse_port: true, ..BindOptions::default() };
+        let options = BindOptions {
+            free_bind: true,
+            reuse_port: true,
+            receive_buffer: Some(limits::UDP_BUFFER),
+            send_buffer: Some(limits::UDP_BUFFER),
+        };
         let (stop, stopped) = watch::channel(false);
         let mut orders = Vec::new();
         for worker in &self.workers {
