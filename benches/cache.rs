@@ -3,6 +3,8 @@
 //! Every figure is the middle one of several rounds, on one core. The names come from a seeded
 //! generator, so that two runs ask the same; compare figures inside one run.
 
+mod dice;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +15,8 @@ use culvert::dns::answer::Answer;
 use culvert::dns::name::Name;
 use culvert::dns::question::Question;
 use culvert::dns::rtype;
+
+use dice::Dice;
 
 /// Operations of a round.
 const OPERATIONS: usize = 200_000;
@@ -34,9 +38,7 @@ fn main() {
 /// Measures one number of names in a cache of `size` octets and prints its line.
 fn row(count: usize, size: u64) {
     let mut dice = Dice(1);
-    let mut questions = || -> Vec<Question> {
-        (0..count).map(|_| Question::plain(dice.name(), rtype::A)).collect()
-    };
+    let mut questions = || -> Vec<Question> { (0..count).map(|_| question(&mut dice)).collect() };
     let (known, unknown) = (questions(), questions());
     let settings = Settings { size, ..Settings::default() };
     let entries: Vec<(Question, Arc<Entry>)> =
@@ -60,7 +62,7 @@ fn row(count: usize, size: u64) {
         })
     };
     let plain = miss();
-    let other = Question::plain(dice.name(), rtype::A);
+    let other = question(&mut dice);
     cache.store_failure(1, &other, Failed::Transport(22), NOW);
     let nanos = [hit, plain, miss(), middle(new), old].map(|nanos| format!("{nanos:.0}"));
     let mut cells = vec![count.to_string()];
@@ -112,30 +114,8 @@ fn entry(question: &Question, settings: &Settings) -> Arc<Entry> {
     Arc::new(Entry::new(Arc::new(answer), Freshness::default(), true, settings, NOW))
 }
 
-/// A small generator (splitmix64), the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn label(&mut self) -> String {
-        let len = 4 + self.below(12);
-        (0..len).map(|_| b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36)] as char).collect()
-    }
-
-    /// A registered name, with a host label in front of some.
-    fn name(&mut self) -> Name {
-        let host = if self.below(10) < 3 { self.label() + "." } else { String::new() };
-        format!("{host}{}.com", self.label()).parse().expect("the generator writes names")
-    }
+/// A question for an address.
+fn question(dice: &mut Dice) -> Question {
+    let name: Name = dice.text().parse().expect("the generator writes names");
+    Question::plain(name, rtype::A)
 }

@@ -4,10 +4,14 @@
 //! its rule fetched where there is one. The names come from a seeded generator, so that
 //! two runs ask the same; compare figures inside one run.
 
+mod dice;
+
 use culvert::dns::name::Name;
 use culvert::policy::names::{NameTable, NameWriter};
 use std::hint::black_box;
 use std::time::Instant;
+
+use dice::Dice;
 
 /// Questions of each kind.
 const QUESTIONS: usize = 100_000;
@@ -18,8 +22,6 @@ const HEADS: [&str; 15] = [
     "rules", "zones", "hit", "hit 1k", "sub", "miss", "miss 1k", "deep", "load ms", "nodes",
     "table kB", "B/rule", "add ms", "rem ms", "free ms",
 ];
-const TOPS: [&str; 12] =
-    ["com", "com", "com", "com", "net", "org", "de", "ru", "info", "xyz", "top", "co.uk"];
 
 fn main() {
     println!("ns per question, ms per load, per {DELTA} rules added or removed (at most one per");
@@ -174,33 +176,5 @@ impl Policy {
         self.rules.iter().map(|&(zone, at, len, action)| {
             (zone, &self.wire[at as usize..at as usize + len as usize], action)
         })
-    }
-}
-
-/// A small generator (splitmix64), the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn label(&mut self) -> String {
-        let len = 4 + self.below(12);
-        (0..len).map(|_| b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36)] as char).collect()
-    }
-
-    /// A registered name, with a host label in front of some.
-    fn text(&mut self) -> String {
-        let host = if self.below(10) < 3 { self.label() + "." } else { String::new() };
-        format!("{host}{}.{}", self.label(), TOPS[self.below(TOPS.len())])
     }
 }

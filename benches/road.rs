@@ -5,6 +5,8 @@
 //! reply in memory, or to the point where an upstream would be asked. The names come from a
 //! seeded generator, so that two runs ask the same; compare figures inside one run.
 
+mod dice;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +29,8 @@ use culvert::policy::set::{Mode, Override, PolicySet, ZoneSettings};
 use culvert::report::{Destination, Format, Writer};
 use culvert::rpz;
 use culvert::upstream::{Kind, Settings as UpstreamSettings, Upstream};
+
+use dice::Dice;
 
 /// Sizes of the policies.
 const RULES: [usize; 3] = [0, 1_000, 1_000_000];
@@ -340,33 +344,4 @@ impl Listed {
 
 fn name(text: &str) -> Name {
     text.parse().expect("the generator writes names")
-}
-
-/// A small generator (splitmix64), the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn label(&mut self) -> String {
-        let len = 6 + self.below(10);
-        (0..len).map(|_| b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36)] as char).collect()
-    }
-
-    /// A registered name, with a host label in front of some.
-    fn text(&mut self) -> String {
-        const TOPS: [&str; 8] = ["com", "com", "com", "net", "org", "de", "xyz", "co.uk"];
-        let host = if self.below(10) < 3 { self.label() + "." } else { String::new() };
-        format!("{host}{}.{}", self.label(), TOPS[self.below(TOPS.len())])
-    }
 }

@@ -281,7 +281,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     key("server.tcp_connections", Kind::Integer { min: 1, max: 1_000_000 }, Default("2000"),
         "Most TCP connections of all clients together."),
     key("server.tcp_per_client", Kind::Integer { min: 1, max: 1_000_000 }, Default("50"),
-        "Most TCP connections of one client address."),
+        "Most TCP connections of one client: an IPv4 address, or an IPv6 network of 64 bits."),
     key("server.tcp_idle", Kind::Duration { min: seconds(1), max: seconds(3600) },
         Default("\"10s\""),
         "A TCP connection without a query for this long is closed."),
