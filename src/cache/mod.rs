@@ -12,6 +12,7 @@
 //! does not split the cache. Pure: no sockets, no clock of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quick_cache::OptionsBuilder;
@@ -167,6 +168,8 @@ type Failures = Shards<Box<[u8]>, (Moment, Failed)>;
 pub struct Cache {
     entries: Entries,
     failures: Failures,
+    /// A failure was remembered at some time: until then nobody needs to look for one.
+    has_failed: AtomicBool,
     settings: Settings,
 }
 
@@ -185,6 +188,7 @@ impl Cache {
         Cache {
             entries: Shards::with_options(options, Weigher, hasher, DefaultLifecycle::default()),
             failures: Shards::new(limits::FAILURES),
+            has_failed: AtomicBool::new(false),
             settings,
         }
     }
@@ -206,7 +210,7 @@ impl Cache {
             Some(entry) => entry.is_usable_stale(now, self.settings.stale).then_some(entry),
             None => None,
         };
-        if !self.failures.is_empty()
+        if self.has_failed.load(Ordering::Relaxed)
             && let Some((until, failed)) = self.failures.get(key.bytes())
             && now < until
         {
@@ -222,7 +226,7 @@ impl Cache {
         }
         let mut key = Key::EMPTY;
         key.set(upstream, question);
-        if !self.failures.is_empty() {
+        if self.has_failed.load(Ordering::Relaxed) {
             self.failures.remove(key.bytes());
         }
         if entry.lifetime == 0 {
@@ -244,6 +248,7 @@ impl Cache {
         until: Moment,
     ) {
         if self.settings.size > 0 {
+            self.has_failed.store(true, Ordering::Relaxed);
             let mut key = Key::EMPTY;
             key.set(upstream, question);
             self.failures.insert(key.bytes().into(), (until, failed));
