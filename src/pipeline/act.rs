@@ -1,12 +1,11 @@
 //! What a rule with data of its own makes of a query.
 
-use super::forward::{Known, Need};
+use super::forward::Need;
 use super::outcome::{Blocked, Outcome};
 use super::reply::{Behind, Followed, Page};
-use super::snapshot::Snapshot;
-use super::{Asked, Judged, Road};
+use super::{Judged, Pass, Road};
 use crate::dns::question::Question;
-use crate::dns::rtype;
+use crate::dns::{rcode, rtype};
 use crate::policy::action::{Action, CnameTarget, LocalData, LocalRecord};
 use crate::policy::set::Override;
 use crate::policy::stage::Hit;
@@ -54,23 +53,22 @@ impl Road {
     /// alias's target has to be asked for first.
     pub(super) fn local_data(
         &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        known: &Known,
+        pass: Pass<'_>,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
         behind: Behind<'_>,
     ) -> Result<Acted, Box<Need>> {
+        let Pass { snap, asked, .. } = pass;
         let qtype = asked.query.question.rtype;
         // an action without its data cannot be: closed
         let Some(data) = hit.zone.data(hit.action) else {
-            return Ok(page.negative(hit, behind, crate::dns::rcode::NXDOMAIN));
+            return Ok(page.negative(hit, behind, rcode::NXDOMAIN));
         };
         let wanted = |record: &&LocalRecord| qtype == rtype::ANY || record.rtype == qtype;
         let Some(target) = data.cname() else {
             return Ok(match data.records().iter().any(|r| wanted(&r)) {
                 true => page.data(hit, behind, data.records().iter().filter(wanted)),
-                false => page.negative(hit, behind, crate::dns::rcode::NOERROR),
+                false => page.negative(hit, behind, rcode::NOERROR),
             });
         };
         let ttl = data.records().first().map_or(0, |record| record.ttl);
@@ -88,7 +86,7 @@ impl Road {
         let question = Question { name: target, ..asked.query.question };
         let found = match snap.local.answer(&question, snap.routes.find(&target).is_own) {
             Some(local) => Followed::Local(local),
-            None => match self.look_up(snap, asked, known, &question, page.now) {
+            None => match self.look_up(pass, &question) {
                 Ok(truth) => Followed::Truth(truth),
                 Err(Some(need)) => return Err(need),
                 Err(None) => Followed::No,

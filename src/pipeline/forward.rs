@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::outcome::Outcome;
 use super::reply::Page;
-use super::{Asked, Judged, Road};
+use super::{Asked, Judged, Pass, Road};
 use crate::cache::{Cache, Entry, Failed, Freshness};
 use crate::clock::Moment;
 use crate::dns::ede::{Ede, code};
@@ -81,7 +81,7 @@ impl Road {
             }
             known.outcomes.push((upstream.id(), question, outcome));
             buf.resize(room, 0);
-            match self.judge(&self.snapshot(), asked, &known, Moment::now(), &mut buf) {
+            match self.judge_now(asked, &known, &mut buf) {
                 Judged::Ask(next) => need = next,
                 judged => return self.sent(asked, judged, &buf),
             }
@@ -92,6 +92,12 @@ impl Road {
         self.sent(asked, Judged::Reply(len, Outcome::Failed), &buf)
     }
 
+    /// A pass from the start, under the snapshot in force now.
+    fn judge_now(&self, asked: &Asked<'_>, known: &Known, buf: &mut [u8]) -> Judged {
+        let snap = self.snapshot();
+        self.judge(Pass { snap: &snap, asked, known, now: Moment::now() }, buf)
+    }
+
     /// The reply, if one can be given now.
     fn judge_again(
         &self,
@@ -99,7 +105,7 @@ impl Road {
         known: &Known,
         buf: &mut [u8],
     ) -> Option<Option<Vec<u8>>> {
-        match self.judge(&self.snapshot(), asked, known, Moment::now(), buf) {
+        match self.judge_now(asked, known, buf) {
             Judged::Ask(_) => None,
             judged => Some(self.sent(asked, judged, buf)),
         }

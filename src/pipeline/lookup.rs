@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use super::forward::{Known, Need};
 use super::outcome::Outcome;
-use super::snapshot::Snapshot;
-use super::{Asked, Road};
+use super::{Pass, Road};
 use crate::cache::{Entry, Failed, Found};
-use crate::clock::Moment;
 use crate::dns::answer::Answer;
 use crate::dns::ede::code;
 use crate::dns::question::Question;
-use crate::dns::rcode;
+use crate::dns::{rcode, rtype};
 
 /// What an upstream says of a question, as far as is known.
 pub(super) enum Truth {
@@ -52,38 +50,25 @@ impl Truth {
 }
 
 impl Road {
-    /// Looks up a question of the query's type; ANY as A, and as AAAA if there is no A.
-    pub(super) fn look_up(
-        &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        known: &Known,
-        question: &Question,
-        now: Moment,
-    ) -> Result<Truth, Lacking> {
-        let [first, second] = *Self::lookup_types(question) else {
-            return self.look_up_one(snap, asked, known, question, now);
-        };
-        let truth =
-            self.look_up_one(snap, asked, known, &Question { rtype: first, ..*question }, now)?;
+    /// Looks up a question of the query's type; ANY as A, and as AAAA if there is no A
+    /// (RFC 8482 section 4.1).
+    pub(super) fn look_up(&self, pass: Pass<'_>, question: &Question) -> Result<Truth, Lacking> {
+        if question.rtype != rtype::ANY {
+            return self.look_up_one(pass, question);
+        }
+        let truth = self.look_up_one(pass, &Question { rtype: rtype::A, ..*question })?;
         match &truth {
             Truth::Answer { entry, .. }
                 if entry.answer.negative() && entry.answer.rcode() == rcode::NOERROR =>
             {
-                self.look_up_one(snap, asked, known, &Question { rtype: second, ..*question }, now)
+                self.look_up_one(pass, &Question { rtype: rtype::AAAA, ..*question })
             }
             _ => Ok(truth),
         }
     }
 
-    fn look_up_one(
-        &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        known: &Known,
-        question: &Question,
-        now: Moment,
-    ) -> Result<Truth, Lacking> {
+    fn look_up_one(&self, pass: Pass<'_>, question: &Question) -> Result<Truth, Lacking> {
+        let Pass { snap, asked, known, now } = pass;
         let upstream = snap.routes.find(&question.name).upstream;
         let id = upstream.id();
         let fault = match known.get(id, question) {

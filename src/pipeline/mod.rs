@@ -31,8 +31,7 @@ use crate::cache::{Cache, Entry};
 use crate::clock::Moment;
 use crate::dns::ede::{Ede, code};
 use crate::dns::query::Query;
-use crate::dns::question::Question;
-use crate::dns::{rcode, rtype};
+use crate::dns::rcode;
 use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
 use crate::metrics::{Counter, Counters};
@@ -74,6 +73,15 @@ struct Asked<'q> {
     arrived: Moment,
     /// Proof that the access list was asked.
     permit: Permit,
+}
+
+/// One pass of judgement: under which snapshot, of which query, with what is known, and when.
+#[derive(Clone, Copy)]
+struct Pass<'p> {
+    snap: &'p Snapshot,
+    asked: &'p Asked<'p>,
+    known: &'p Known,
+    now: Moment,
 }
 
 /// Where one pass of judgement ends.
@@ -154,17 +162,11 @@ impl Road {
 
     /// Steps 2 to 4 and 6 to 8 with what is at hand. The order of this function is the order of
     /// judgement.
-    fn judge(
-        &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        known: &Known,
-        now: Moment,
-        buf: &mut [u8],
-    ) -> Judged {
+    fn judge(&self, pass: Pass<'_>, buf: &mut [u8]) -> Judged {
+        let Pass { snap, asked, known, .. } = pass;
         let query = asked.query;
         let name = &query.question.name;
-        let mut page = Page::new(snap, asked, now, buf);
+        let mut page = Page::new(snap, asked, pass.now, buf);
 
         // 2 query policy
         let first = snap.policy.stage(name, query.recursion_desired());
@@ -175,23 +177,23 @@ impl Road {
         if let Some(hit) = winner
             && (!waits || local.is_some())
         {
-            return self.act(snap, asked, known, &mut page, &hit, (None, local.as_ref()));
+            return self.act(pass, &mut page, &hit, (None, local.as_ref()));
         }
 
         // 3 local
         if let Some(local) = local {
             let len = page.local(&local);
-            return self.clean(snap, asked, None, Judged::Reply(len, Outcome::Local));
+            return self.clean(pass, None, Judged::Reply(len, Outcome::Local));
         }
 
         // 4 look up
-        let truth = match self.look_up(snap, asked, known, &query.question, now) {
+        let truth = match self.look_up(pass, &query.question) {
             Ok(truth) => truth,
-            Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, &mut page),
+            Err(lacking) => return self.ask_or_refuse(pass, lacking, &mut page),
         };
         let Some(entry) = truth.usable() else {
             let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
-            return self.clean(snap, asked, None, judged);
+            return self.clean(pass, None, judged);
         };
 
         // 6 response policy
@@ -200,39 +202,35 @@ impl Road {
         if let Some(hit) = winner
             && !is_exempt(0)
         {
-            return self.act(snap, asked, known, &mut page, &hit, (None, None));
+            return self.act(pass, &mut page, &hit, (None, None));
         }
         for link in 0..entry.answer.link_count() {
-            let Some(name) = entry.answer.link_target(link) else {
-                break;
-            };
+            let Some(name) = entry.answer.link_target(link) else { break };
             let stage = snap.policy.stage(&name, query.recursion_desired());
             if let Some(hit) = stage.winner()
                 && !is_exempt(link + 1)
             {
                 let behind = (Some((entry, link)), None);
-                return self.act(snap, asked, known, &mut page, &hit, behind);
+                return self.act(pass, &mut page, &hit, behind);
             }
         }
 
         // 7 reply
         let outcome = truth.outcome(known);
         let judged = Judged::Reply(page.truth(&truth), outcome);
-        self.clean(snap, asked, Some(entry), judged)
+        self.clean(pass, Some(entry), judged)
     }
 
     /// Applies the rule that won. `behind` is the answer, and the link of its chain that led to
     /// the name that was hit; `None` for the query's own name, which may be a local one.
     fn act(
         &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        known: &Known,
+        pass: Pass<'_>,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
         (behind, local): (Behind<'_>, Option<&LocalAnswer<'_>>),
     ) -> Judged {
-        let tcp = asked.source.transport == Transport::Tcp;
+        let tcp = pass.asked.source.transport == Transport::Tcp;
         let acted = match hit.action {
             Action::Nxdomain => page.negative(hit, behind, rcode::NXDOMAIN),
             Action::Nodata => page.negative(hit, behind, rcode::NOERROR),
@@ -240,54 +238,34 @@ impl Road {
             Action::TcpOnly if !tcp => page.come_over_tcp(),
             Action::TcpOnly | Action::Passthru => match local {
                 Some(local) => Acted::reply(page.local(local), Outcome::Local),
-                None => match self.look_up(snap, asked, known, &asked.query.question, page.now) {
-                    Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(known)),
-                    Err(lacking) => return self.ask_or_refuse(snap, asked, lacking, page),
+                None => match self.look_up(pass, &pass.asked.query.question) {
+                    Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(pass.known)),
+                    Err(lacking) => return self.ask_or_refuse(pass, lacking, page),
                 },
             },
-            Action::Data(_) => match self.local_data(snap, asked, known, page, hit, behind) {
+            Action::Data(_) => match self.local_data(pass, page, hit, behind) {
                 Ok(acted) => acted,
                 Err(need) => return Judged::Ask(need),
             },
         };
-        self.log_hits(snap, asked, behind, Some((hit, acted.policy_word(hit))));
+        self.log_hits(pass, behind, Some((hit, acted.policy_word(hit))));
         acted.judged()
     }
 
     /// Ends a judgement in which no rule acted; those that watch are still heard.
-    fn clean(
-        &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        entry: Option<&Arc<Entry>>,
-        judged: Judged,
-    ) -> Judged {
+    fn clean(&self, pass: Pass<'_>, entry: Option<&Arc<Entry>>, judged: Judged) -> Judged {
         let behind = entry.map(|entry| (entry, entry.answer.link_count()));
-        self.log_hits(snap, asked, behind, None);
+        self.log_hits(pass, behind, None);
         judged
     }
 
     /// Asks an upstream, unless the client does not want recursion.
-    fn ask_or_refuse(
-        &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
-        lacking: Lacking,
-        page: &mut Page<'_>,
-    ) -> Judged {
+    fn ask_or_refuse(&self, pass: Pass<'_>, lacking: Lacking, page: &mut Page<'_>) -> Judged {
         if let Some(need) = lacking {
             return Judged::Ask(need);
         }
         let judged = Judged::Reply(page.code(rcode::REFUSED, None), Outcome::Refused);
-        self.clean(snap, asked, None, judged)
-    }
-
-    /// The type that a question is looked up as: ANY as A, then as AAAA (RFC 8482 section 4.1).
-    fn lookup_types(question: &Question) -> &'static [u16] {
-        match question.rtype {
-            rtype::ANY => &[rtype::A, rtype::AAAA],
-            _ => &[],
-        }
+        self.clean(pass, None, judged)
     }
 }
 
@@ -365,7 +343,9 @@ impl Road {
             Ok(asked) => asked,
             Err(refusal) => return refusal.answer(snap, source, packet, cells, reply),
         };
-        match self.judge(snap, &asked, &Known::default(), asked.arrived, reply) {
+        let known = Known::default();
+        let pass = Pass { snap, asked: &asked, known: &known, now: asked.arrived };
+        match self.judge(pass, reply) {
             Judged::Reply(len, outcome) => {
                 self.ended(&asked, outcome, &reply[..len]);
                 Step::Reply(len)

@@ -1,8 +1,7 @@
 //! Step 8: how a query ended. One enum feeds the counters and the logs.
 
 use super::reply::Behind;
-use super::snapshot::Snapshot;
-use super::{Asked, Road};
+use super::{Asked, Pass, Road};
 use crate::clock;
 use crate::dns::flag;
 use crate::listener::Transport;
@@ -93,11 +92,11 @@ impl Road {
     /// the query's own, and the links of the chain up to and with the one in `behind`.
     pub(super) fn log_hits(
         &self,
-        snap: &Snapshot,
-        asked: &Asked<'_>,
+        pass: Pass<'_>,
         behind: Behind<'_>,
         acted: Option<(&Hit<'_>, &'static str)>,
     ) {
+        let Pass { snap, asked, .. } = pass;
         if let Some((hit, word)) = acted {
             self.reporter.hit(record(asked, hit, word, true));
         }

@@ -26,7 +26,7 @@ pub(super) struct Page<'p> {
     asked: &'p Asked<'p>,
     form: ReplyForm,
     /// Of this pass.
-    pub(super) now: Moment,
+    now: Moment,
     buf: &'p mut [u8],
 }
 
