@@ -76,6 +76,8 @@ pub const WATCH_EVERY: Duration = Duration::from_millis(250);
 pub const FILE_SETTLES: Duration = Duration::from_millis(200);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
+/// Most groups of clients.
+pub const GROUPS: usize = 256;
 
 /// Bounds of the upstream room.
 pub mod upstream {
