@@ -57,6 +57,8 @@ pub struct Checked {
     pub upstreams: usize,
     /// Policy zones, with their rules and skipped records.
     pub zones: Vec<admin::ZoneSummary>,
+    /// What is accepted but probably not meant.
+    pub warnings: Vec<config::Fault>,
 }
 
 /// Everything that start, reload and check build before anything takes effect.
@@ -104,6 +106,7 @@ pub fn check(config: &Path) -> Result<Checked, Trouble> {
         file: config.display().to_string(),
         upstreams: plan.upstreams.len(),
         zones: plan.zones.status(&plan.policy).iter().map(admin::ZoneSummary::of).collect(),
+        warnings: plan.settings.warnings,
     })
 }
 
@@ -198,6 +201,13 @@ async fn drain(relay: &Arc<Relay>) {
     let _ = waiting.await;
 }
 
+/// Logs what the configuration says but probably does not mean.
+fn log_warnings(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 fn unlisted(e: std::io::Error) -> Trouble {
     Trouble::System(format!("the addresses of this host cannot be listed: {e}"))
 }
@@ -231,6 +241,7 @@ impl Relay {
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
         let Plan { settings, acl, zones, policy, upstreams } =
             plan(settings, &Zones::default(), &[], 1, &sink)?;
+        log_warnings(&settings);
 
         let server_name = assemble::server_name(&settings);
         let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
@@ -320,6 +331,8 @@ impl Relay {
     fn apply(self: &Arc<Self>, plan: Plan) -> String {
         let Plan { settings, acl, zones, policy, upstreams } = plan;
         let restart = assemble::needs_restart(&self.lock().settings, &settings);
+        log_warnings(&settings);
+        let warnings = settings.warnings.len();
         let generation = policy.generation;
         let rules: usize = policy.zones().iter().map(|zone| zone.rules.len()).sum();
         self.adopt_upstreams(upstreams.clone());
@@ -341,6 +354,10 @@ impl Relay {
         let mut text = format!("generation {generation} is in force, {rules} rules");
         if !restart.is_empty() {
             text.push_str(&format!("; takes effect at the next start: {}", restart.join(", ")));
+        }
+        if warnings > 0 {
+            let noun = if warnings == 1 { "warning" } else { "warnings" };
+            text.push_str(&format!("; {warnings} {noun}, told by culvert check"));
         }
         text
     }

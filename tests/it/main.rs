@@ -3,6 +3,7 @@
 mod harness;
 
 mod cache;
+mod check_groups;
 mod daemon;
 mod doh;
 mod failover;
