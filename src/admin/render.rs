@@ -107,13 +107,6 @@ fn zones(out: &mut String, v: &Value) {
         if let Some(error) = zone["error"].as_str() {
             let _ = writeln!(out, "    A NEWER VERSION IS NOT IN FORCE: {error}");
         }
-        let others = number(&zone["not_enforced"]);
-        if others > 0 {
-            let _ = writeln!(
-                out,
-                "    rules with triggers that this version does not enforce: {others}"
-            );
-        }
         skipped(out, zone);
     }
 }
