@@ -311,6 +311,8 @@ impl Relay {
             reloading: AsyncMutex::new(()),
         });
         relay.adopt_upstreams(upstreams);
+        // what loading took and does not need any more
+        sys::return_memory();
         Ok(relay)
     }
 
@@ -549,6 +551,7 @@ fn free(old: Arc<Snapshot>) {
         std::thread::sleep(Duration::from_millis(5));
     }
     drop(old);
+    sys::return_memory();
 }
 
 /// Unique addresses in a stable order.
