@@ -3,6 +3,7 @@
 //! ```text
 //!   rules::ZoneRules (one per zone) ──build──► set::PolicySet   one generation, immutable
 //!                                                │ names: one merged matcher for all zones
+//!                                                │ prefixes: the same for addresses
 //!   a name of the query or of its alias chain ─► stage() ─► Stage::winner     the rule that acts
 //!                                                           Stage::watching   rules that only log
 //! ```
@@ -16,6 +17,7 @@
 pub mod action;
 pub mod names;
 pub mod oracle;
+pub mod prefixes;
 pub mod rules;
 pub mod set;
 pub mod stage;
