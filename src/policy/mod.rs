@@ -27,5 +27,7 @@ pub mod set;
 pub mod spelling;
 pub mod stage;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod trigger;
 pub mod view;

@@ -97,7 +97,8 @@ pub struct Judge<'s> {
 pub struct Place {
     /// It is the query's own name: the client's address counts here.
     pub first: bool,
-    /// It is one of the operator's own: zones from elsewhere leave it alone.
+    /// It is one of the operator's own: zones from elsewhere leave it alone, but for their
+    /// CLIENT-IP rules, which look at the client.
     pub own: bool,
 }
 

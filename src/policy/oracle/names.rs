@@ -1,13 +1,12 @@
-//! A slow, obvious matcher for names: RFC 4592 word by word, one zone at a time. Tests,
-//! benchmarks and fuzzing hold the fast one against it; nothing else should use it.
+//! A slow, obvious matcher for names: RFC 4592 word by word, one zone at a time.
 //!
 //! ```text
 //!   name asked ─▶ its owner is there?            ─▶ that rule
 //!              └▶ nearest ancestor that exists   ─▶ `*` directly under it, or nothing
 //! ```
 
-use super::names::{ActionCode, MAX_ZONES, NameRule};
 use crate::dns::name::{Name, NameBuilder};
+use crate::policy::names::{ActionCode, MAX_ZONES, NameRule};
 use std::collections::BTreeMap;
 
 /// The rules of all zones, by owner.
@@ -86,13 +85,30 @@ impl OracleFound {
     }
 }
 
-/// The rule of one zone for `name`.
+/// The owner and code of the rule of one zone for `name`.
+pub(super) fn covering(
+    rules: &BTreeMap<Name, ActionCode>,
+    name: &Name,
+) -> Option<(Name, ActionCode)> {
+    let owner = owner_for(rules, name)?;
+    rules.get(&owner).map(|&action| (owner, action))
+}
+
+/// The rule of one zone for `name`, as the table tells it.
 fn find(rules: &BTreeMap<Name, ActionCode>, name: &Name) -> Option<NameRule> {
+    let (owner, action) = covering(rules, name)?;
+    let wildcard = owner.is_wildcard();
+    let labels = owner.label_count() - usize::from(wildcard);
+    Some(NameRule { action, wildcard, labels: labels as u8 })
+}
+
+/// The only owner that may cover `name`, given the names that exist.
+fn owner_for(rules: &BTreeMap<Name, ActionCode>, name: &Name) -> Option<Name> {
     if name.is_root() {
         return None;
     }
     if rules.contains_key(name) {
-        return rule_of(rules, name);
+        return Some(*name);
     }
     if exists(rules, name) {
         return None;
@@ -107,17 +123,10 @@ fn find(rules: &BTreeMap<Name, ActionCode>, name: &Name) -> Option<NameRule> {
     for label in encloser.labels() {
         source.push_label(label).ok()?;
     }
-    rule_of(rules, &source.finish())
+    Some(source.finish())
 }
 
 /// A name exists if it owns a rule or an owner lies below it (RFC 4592 section 2.2).
 fn exists(rules: &BTreeMap<Name, ActionCode>, name: &Name) -> bool {
     rules.keys().any(|owner| owner.is_within(name))
-}
-
-/// The rule with just this owner.
-fn rule_of(rules: &BTreeMap<Name, ActionCode>, owner: &Name) -> Option<NameRule> {
-    let wildcard = owner.is_wildcard();
-    let labels = owner.label_count() - usize::from(wildcard);
-    rules.get(owner).map(|&action| NameRule { action, wildcard, labels: labels as u8 })
 }
