@@ -224,20 +224,23 @@ fn group(choices: &mut Choices<'_>, number: usize, zones: usize) -> Group {
 }
 
 fn exceptions(choices: &mut Choices<'_>) -> Arc<Exceptions> {
-    let count = if choices.once_in(3) { choices.below(6) } else { 0 };
-    let list = (0..count).map(|id| {
+    let count = if choices.once_in(3) { choices.below(10) } else { 0 };
+    let mut list: Vec<Arc<Exception>> = Vec::new();
+    for id in 0..count {
         let verdict = if choices.once_in(2) { Verdict::Allow } else { Verdict::Block };
-        Arc::new(Exception {
+        // several for one name: fewer clients and later times decide
+        let again = list.last().filter(|_| choices.once_in(2)).map(|last| last.name);
+        list.push(Arc::new(Exception {
             id: id as u64,
             verdict,
-            name: name(choices),
+            name: again.unwrap_or_else(|| name(choices)),
             subtree: !choices.once_in(3),
             clients: choices.once_in(2).then(|| prefix(choices)),
             owner: String::new(),
             reason: String::new(),
             since: choices.below(3) as u64,
             until: None,
-        })
-    });
-    Arc::new(Exceptions::new(list.collect()))
+        }));
+    }
+    Arc::new(Exceptions::new(list))
 }
