@@ -338,6 +338,8 @@ impl Listed {
             add_soa: true,
             max_ttl: 5,
             ede: Some(15),
+            ede_text: "".into(),
+            remote: false,
             log,
         };
         (settings, Arc::new(rules.expect("a good zone")))
