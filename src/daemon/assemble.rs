@@ -20,7 +20,7 @@ use crate::pipeline::{Keeper, Outside, Routes, Snapshot, local};
 use crate::policy::action::{Action, LocalData, LocalRecord};
 use crate::policy::set::{Mode, Override, PolicySet, ZoneSettings};
 use crate::report::{Destination, Format, Writer};
-use crate::rpz::ZoneError;
+use crate::rpz::{Form, ZoneError};
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
 use crate::zones::Source;
@@ -183,6 +183,7 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
             log: policy.log,
         },
         file: policy.file.clone(),
+        form: Form::Zone,
         max_rules: usize::try_from(policy.max_rules).unwrap_or(usize::MAX),
     };
     settings.policies.iter().map(source).collect()
