@@ -362,7 +362,7 @@ fn absolute(wire: &[u8]) -> String {
 /// The bytes that stand for a trigger in the shelf: kind, then the labels, or the address
 /// and the length.
 #[inline]
-fn write_key(trigger: &Trigger<'_>, key: &mut Vec<u8>) {
+pub(super) fn write_key(trigger: &Trigger<'_>, key: &mut Vec<u8>) {
     key.clear();
     key.reserve(MAX_NAME + 1);
     key.push(trigger.kind() as u8);

@@ -12,6 +12,8 @@
 //!                              rdata: which action?  ┴──────────────> │  <── local_data
 //!                                                                     v
 //!                                                         policy::rules::ZoneRules
+//!                                                                     │
+//!   the same readers again ──> find: where a rule stands              └──> audit: what is odd
 //! ```
 //!
 //! A bad record costs that record: it is skipped, and noted with its line, its owner and the
@@ -23,6 +25,7 @@
 
 mod entry;
 mod fast_line;
+mod find;
 mod intake;
 mod lines;
 mod list;
@@ -45,6 +48,7 @@ use std::path::{Path, PathBuf};
 use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
+pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use intake::{Intake, Refusal};
 
 use lines::Text;
