@@ -3,6 +3,7 @@
 mod harness;
 
 mod cache;
+mod check_zone;
 mod daemon;
 mod doh;
 mod failover;
