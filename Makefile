@@ -3,8 +3,11 @@
 #   make test   install what the tests need from Debian's packages, then run everything
 
 CARGO ?= cargo
+# Time that `make fuzz` spends on each target, in seconds.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = query answer zone policy control
 
-.PHONY: all demo check test lint bench install-test-tools clean
+.PHONY: all demo check test lint bench fuzz install-test-tools clean
 
 all:
 	$(CARGO) build --release --locked
@@ -24,6 +27,21 @@ lint:
 
 bench:
 	$(CARGO) bench --locked
+
+# On the stable toolchain: RUSTC_BOOTSTRAP lets it take the sanitizer's flags.
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { \
+	    echo "make fuzz needs cargo-fuzz; install it: cargo install cargo-fuzz --locked" >&2; \
+	    exit 1; }
+	@command -v c++ >/dev/null || { \
+	    echo "make fuzz needs a C++ compiler; on Debian: apt-get install g++" >&2; \
+	    exit 1; }
+	for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target \
+	        fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_len=4096 -timeout=20 -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 install-test-tools:
 	tests/install-tools
