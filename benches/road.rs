@@ -1,12 +1,15 @@
 //! Times the road in process, without sockets: `cargo bench --bench road`, or with words that
 //! choose lines of the table by their text: `cargo bench --bench road -- cached blocked`.
 //!
+//! A second table, by the word `policy`, has what policy adds to queries that no rule acts on.
+//!
 //! Every figure is the middle one of several rounds, on one core: from a packet in memory to its
 //! reply in memory, or to the point where an upstream would be asked. The names come from a
 //! seeded generator, so that two runs ask the same; compare figures inside one run.
 
 mod dice;
 
+use std::collections::HashSet;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,6 +29,7 @@ use culvert::pipeline::local::{self, LocalNames};
 use culvert::pipeline::{Keeper, Outside, Road, Routes, Snapshot};
 use culvert::policy::rules::ZoneRules;
 use culvert::policy::set::{Mode, Override, Parts, PolicySet, ZoneSettings};
+use culvert::policy::stage::Place;
 use culvert::report::{Destination, Format, Writer};
 use culvert::rpz;
 use culvert::upstream::{Kind, Settings as UpstreamSettings, Upstream};
@@ -74,7 +78,63 @@ fn main() {
         }
         world.writer.stop();
     }
-    print(&lines);
+    if !lines.is_empty() {
+        print(&lines);
+    }
+    if words.is_empty() || words.iter().any(|word| word == "policy") {
+        policy_cost();
+    }
+}
+
+/// Policies whose cost is looked at: what, zones, names in all, prefixes of the first zone.
+const POLICIES: [(&str, usize, usize, usize); 6] = [
+    ("no zone", 0, 0, 0),
+    ("1 zone, 1 M names", 1, 1_000_000, 0),
+    ("4 zones, 1 M names", 4, 1_000_000, 0),
+    ("64 zones, 1 M names", 64, 1_000_000, 0),
+    ("1 zone, 10,000 IP rules", 1, 0, 10_000),
+    ("64 zones, 1 M names, 10,000 IP", 64, 1_000_000, 10_000),
+];
+
+/// Queries that no rule acts on, under one policy after the other.
+fn policy_cost() {
+    println!("\nns per query that no rule acts on, without EDNS; anew: the first time that a kept");
+    println!("answer is judged under a generation of policy; chain: 3 links; miss: to the asking");
+    let heads = ["cached", "anew", "chain", "anew", "miss"].map(|head| format!("{head:>9}"));
+    println!("{:<35}{}", "policy", heads.concat());
+    for (what, zones, names, prefixes) in POLICIES {
+        let mut dice = Dice(1);
+        let mut policy = Vec::new();
+        for zone in 0..zones {
+            let mut listed = Listed::new(&mut dice, names / zones);
+            if zone == 0 {
+                listed.list_addresses(prefixes);
+            }
+            policy.push(listed.zone(&format!("z{zone}.rpz"), false));
+        }
+        let world = World::of(&mut dice, policy.clone());
+        let case = |what, names, wanted| Case {
+            what,
+            names,
+            flags: RD,
+            client: INSIDE,
+            excess: &[],
+            wanted,
+        };
+        let one = Wanted::Reply(rcode::NOERROR, 1);
+        let cached = case("cached", &world.cached[..], one);
+        let chains = case("chain", &world.chains, Wanted::Reply(rcode::NOERROR, 4));
+        let figures = [
+            world.time(&cached, false),
+            world.time_anew(&cached, &policy),
+            world.time(&chains, false),
+            world.time_anew(&chains, &policy),
+            world.time(&case("miss", &world.unknown, Wanted::Asking), false),
+        ];
+        let cells = figures.map(|nanos| format!("{nanos:>9.0}"));
+        println!("{what:<35}{}", cells.concat());
+        world.writer.stop();
+    }
 }
 
 /// One line of the table.
@@ -123,6 +183,8 @@ struct World {
     writer: Writer,
     cached: Vec<String>,
     chain: Vec<String>,
+    /// Names at the head of such chains.
+    chains: Vec<String>,
     special: Vec<String>,
     localhost: Vec<String>,
     unknown: Vec<String>,
@@ -134,37 +196,60 @@ struct World {
 }
 
 impl World {
+    /// Two zones, each with half of the rules.
     fn new(rules: usize) -> World {
         let mut dice = Dice(1);
-        let cache = Arc::new(Cache::new(Default::default(), 1));
-        let upstream = nobody(&cache);
-        let cached: Vec<String> = (0..CACHED).map(|_| dice.text()).collect();
-        for name in &cached {
-            keep(&cache, upstream.id(), &[name]);
-        }
-        keep(&cache, upstream.id(), &CHAIN);
         let (mut policy, logged) = (Vec::new(), Listed::new(&mut dice, rules / 2));
         let quiet = Listed::new(&mut dice, rules / 2);
         if rules > 0 {
             policy.push(logged.zone("logged.rpz", true));
             policy.push(quiet.zone("quiet.rpz", false));
         }
+        let mut world = World::of(&mut dice, policy);
+        (world.logged, world.blocked, world.data) = (logged.blocked, quiet.blocked, quiet.data);
+        world
+    }
+
+    /// A road under these zones, its cache filled with names that the dice make.
+    fn of(dice: &mut Dice, policy: Vec<(ZoneSettings, Arc<ZoneRules>)>) -> World {
+        let cache = Arc::new(Cache::new(Default::default(), 1));
+        let upstream = nobody(&cache);
+        let policy = PolicySet::build(Parts::of_zones(1, policy), None);
+        let judge = policy.judge([192, 168, 1, 20].into(), true);
+        let place = Place { first: true, own: false };
+        // short names come up twice, some of them in a zone
+        let is_free = |text: &String| !judge.stage(&name(text), place).acts();
+        let mut free = |count: usize| -> Vec<String> {
+            std::iter::repeat_with(|| dice.text()).filter(is_free).take(count).collect()
+        };
+        let cached = free(CACHED);
+        let kept: HashSet<&String> = cached.iter().collect();
+        let unknown = free(ASKED).into_iter().filter(|name| !kept.contains(name)).collect();
+        for name in &cached {
+            keep(&cache, upstream.id(), &[name]);
+        }
+        keep(&cache, upstream.id(), &CHAIN);
+        let chains: Vec<String> = (0..ASKED).map(|i| format!("w{i}.shop.example")).collect();
+        for name in &chains {
+            keep(&cache, upstream.id(), &[name, CHAIN[1], CHAIN[2], CHAIN[3]]);
+        }
         let destination = Destination::File("/dev/null".into());
         let writer = Writer::start("bench".to_owned(), destination, Format::Json, false)
             .expect("a thread can be started");
-        let snapshot = snapshot(PolicySet::build(Parts::of_zones(1, policy), None), upstream);
+        let snapshot = snapshot(policy, upstream);
         let counters = Arc::new(Counters::new(1));
         World {
             road: Road::new(snapshot, cache, counters, writer.reporter()),
             writer,
             cached,
             chain: vec![CHAIN[0].to_owned()],
+            chains,
             special: (0..ASKED).map(|_| format!("{}.test", dice.label())).collect(),
             localhost: vec!["localhost".to_owned()],
-            unknown: (0..ASKED).map(|_| dice.text()).collect(),
-            logged: logged.blocked,
-            blocked: quiet.blocked,
-            data: quiet.data,
+            unknown,
+            logged: Vec::new(),
+            blocked: Vec::new(),
+            data: Vec::new(),
         }
     }
 
@@ -199,6 +284,32 @@ impl World {
             ]);
         }
         cases
+    }
+
+    /// Nanoseconds for each query of a kind, each asked once after a new generation of the same
+    /// zones was published.
+    fn time_anew(&self, case: &Case<'_>, policy: &[(ZoneSettings, Arc<ZoneRules>)]) -> f64 {
+        let packets: Vec<Vec<u8>> =
+            case.names.iter().map(|name| packet(name, case, false)).collect();
+        let client: SocketAddr = case.client.parse().expect("an address");
+        let source = Source { client, transport: Transport::Udp, worker: 0 };
+        let mut reply = [0; BUFFER];
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut snapshot = Snapshot::clone(&self.road.snapshot());
+            let parts = Parts::of_zones(snapshot.policy.generation + 1, policy.to_vec());
+            snapshot.policy = Arc::new(PolicySet::build(parts, Some(&snapshot.policy)));
+            self.road.publish(snapshot);
+            let round = self.road.round();
+            let start = Instant::now();
+            for packet in &packets {
+                let packet = black_box(&packet[..]);
+                black_box(self.road.receive(&round, source, packet, true, &mut reply));
+            }
+            times.push(start.elapsed().as_secs_f64() * 1e9 / packets.len() as f64);
+        }
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
     }
 
     /// Nanoseconds for each query of a kind.
@@ -324,6 +435,14 @@ impl Listed {
             }
         }
         out
+    }
+
+    /// Adds addresses of which none is in an answer.
+    fn list_addresses(&mut self, count: usize) {
+        for i in 1..=count {
+            let [a, b, c, d] = (i as u32).wrapping_mul(0x9e37_79b9).to_be_bytes();
+            self.text.push_str(&format!("32.{d}.{c}.{b}.{a}.rpz-ip CNAME .\n"));
+        }
     }
 
     fn zone(&self, origin: &str, log: bool) -> (ZoneSettings, Arc<ZoneRules>) {

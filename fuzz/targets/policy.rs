@@ -1,20 +1,8 @@
-//! Octets make zones, groups, exceptions and a query, and then the generations that follow; the
-//! fast judges and the slow ones must agree.
+//! The engine's way into `checks/policy.rs`.
 
 #![no_main]
 
-use culvert::policy::oracle::agreement;
-use culvert::policy::oracle::choices::Choices;
-use libfuzzer_sys::fuzz_target;
+#[path = "../checks/policy.rs"]
+mod policy;
 
-fuzz_target!(|octets: &[u8]| {
-    let Some((first, rest)) = octets.split_first() else { return };
-    let mut choices = Choices::new(rest);
-    let compared = match first % 4 {
-        0 => agreement::of_deltas(&mut choices),
-        _ => agreement::of_queries(&mut choices),
-    };
-    if let Err(difference) = compared {
-        panic!("{difference}");
-    }
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| policy::check(octets));

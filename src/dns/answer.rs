@@ -115,23 +115,24 @@ impl Answer {
         if rebuild {
             kept = Records::new(&own, question_end).collect::<Result<_, _>>()?;
         }
-        let mut answer = Answer::noted(question, own, question_end, &kept)?;
-        answer.rcode |= edns.map_or(0, |e| u16::from(e.extended_rcode) << 4);
+        let upper = edns.map_or(0, |e| u16::from(e.extended_rcode) << 4);
+        let mut answer = Answer::noted(question, own, question_end, &kept, upper)?;
         answer.ede = ede;
         Ok(answer)
     }
 
-    /// Notes what replies need later.
+    /// Notes what replies need later. `upper` has the extended bits of the response code.
     fn noted(
         question: &Question,
         message: Vec<u8>,
         question_end: usize,
         records: &[Record],
+        upper: u16,
     ) -> Result<Answer, AnswerFault> {
         let (links, last) = chain(question, &message, records)?;
         let ttls = records.iter().filter_map(|r| u16::try_from(r.ttl_at).ok()).collect();
         let flags = u16_at(&message, 2).unwrap_or(0);
-        let rcode = flags & 0xf;
+        let rcode = upper | flags & 0xf;
         let in_answer = || records.iter().filter(|r| r.section == Section::Answer);
         let answered = in_answer().any(|r| {
             (r.rtype == question.rtype || question.rtype == rtype::ANY)
@@ -272,17 +273,16 @@ impl Answer {
     }
 }
 
-/// The owner, and names in the data that compression may have touched, can be read. What other
-/// types hold is nobody's business here.
+/// The owner, and names in the data that compression may have touched, can be read without
+/// looking behind the record: what follows the last one is dropped. What other types hold is
+/// nobody's business here.
 fn check_names(message: &[u8], record: &Record) -> Result<(), super::record::Malformed> {
-    read_name(message, record.start)?;
+    let so_far = message.get(..record.rdata.end).ok_or(super::record::Malformed)?;
+    read_name(so_far, record.start)?;
     let (skip, names) = names_in_rdata(record.rtype);
     let mut at = record.rdata.start + skip;
     for _ in 0..names {
-        at = read_name(message, at)?.1;
-        if at > record.rdata.end {
-            return Err(super::record::Malformed);
-        }
+        at = read_name(so_far, at)?.1;
     }
     Ok(())
 }
@@ -416,6 +416,36 @@ mod tests {
 
     fn wire(name: &str) -> Vec<u8> {
         name.parse::<Name>().unwrap().as_wire().to_vec()
+    }
+
+    #[test]
+    fn a_name_does_not_run_into_what_is_dropped() {
+        let q = Question::plain("a.b".parse().unwrap(), rtype::HTTPS);
+        let mut m = vec![0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        m.extend(b"\x01a\x01b\x00\x00\x41\x00\x01");
+        // the owner points to the last octet of the class: a label of one octet, then one of 20
+        m.extend(b"\xc0\x14\x00\x81\x00\x01\x00\x00\x02\x01\x00\x06\x00\x50\x00\x00\x00\x00");
+        let end = m.len();
+        m.extend([0; 5]);
+        assert!(read_name(&m, 21).is_ok() && read_name(&m[..end], 21).is_err());
+        assert_eq!(Answer::receive(&q, &m).unwrap_err(), AnswerFault::Malformed);
+    }
+
+    #[test]
+    fn a_code_with_upper_bits_keeps_nothing() {
+        let q = Question::plain("a.test".parse().unwrap(), rtype::A);
+        let address = (Section::Answer, "a.test", 1, 300, &[192, 0, 2, 1][..]);
+        for (low, upper, wanted) in
+            [(rcode::NOERROR, 0, Some(300)), (rcode::NOERROR, 1, None), (rcode::NXDOMAIN, 1, None)]
+        {
+            let mut m = response(&q, &[address]);
+            m[3] |= low as u8;
+            m[11] += 1;
+            m.extend([0, 0, 41, 4, 208, upper, 0, 0, 0, 0, 0]);
+            let a = Answer::receive(&q, &m).unwrap();
+            assert_eq!(a.rcode(), u16::from(upper) << 4 | low);
+            assert_eq!((a.ttl(), a.negative()), (wanted, false));
+        }
     }
 
     #[test]

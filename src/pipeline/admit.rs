@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::dns::compose::{Composer, ReplyForm};
 use crate::dns::ede::{Ede, code};
 use crate::dns::query::{Fault, Query};
-use crate::dns::{flag, rcode, rtype, u16_at};
+use crate::dns::{HEADER, flag, rcode, rtype, u16_at};
 use crate::listener::{Source, Step, Transport};
 use crate::metrics::{Cells, Counter};
 
@@ -60,7 +60,7 @@ pub(super) fn admit<'q>(
 /// What a datagram longer than any query is: an answer never, otherwise a format error.
 pub(super) fn cut_off(packet: &[u8]) -> Fault {
     match u16_at(packet, 2) {
-        Some(flags) if flags & flag::QR == 0 => {
+        Some(flags) if flags & flag::QR == 0 && packet.len() >= HEADER => {
             Fault::Answer { rcode: rcode::FORMERR, question_end: None }
         }
         _ => Fault::Silent,
@@ -104,4 +104,18 @@ impl Refusal<'_> {
 
 fn counter(code: u16) -> Counter {
     if code == rcode::REFUSED { Counter::Refused } else { Counter::Malformed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_off_needs_a_header_for_a_reply() {
+        let formerr = Fault::Answer { rcode: rcode::FORMERR, question_end: None };
+        assert_eq!(cut_off(&[0; HEADER]), formerr);
+        assert_eq!(cut_off(&[0; HEADER - 1]), Fault::Silent);
+        assert_eq!(cut_off(&[0; 3]), Fault::Silent);
+        assert_eq!(cut_off(&[0x80; HEADER]), Fault::Silent);
+    }
 }
