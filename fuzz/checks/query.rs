@@ -141,7 +141,7 @@ fn read(packet: &[u8]) {
     assert!(len <= form.limit);
     for pad in [None, Some(128)] {
         let sent = upstream_query(&query.question, 0, PAYLOAD, pad);
-        assert!(pad.is_none_or(|pad| sent.len() % pad == 0));
+        assert!(pad.is_none_or(|pad| sent.len().is_multiple_of(pad)));
         let back = Query::read(&sent).expect("our own queries can be read");
         assert_eq!(back.question, query.question);
     }
