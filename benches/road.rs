@@ -98,8 +98,9 @@ const POLICIES: [(&str, usize, usize, usize); 6] = [
 
 /// Queries that no rule acts on, under one policy after the other.
 fn policy_cost() {
-    println!("\nns per query that no rule acts on, without EDNS; anew: the first time that a kept");
-    println!("answer is judged under a generation of policy; chain: 3 links; miss: to the asking");
+    println!("\nns per query that no rule acts on, without EDNS; anew: the first time that a");
+    println!("kept answer is judged under a generation of policy; chain: 3 links; miss: to");
+    println!("the asking");
     let heads = ["cached", "anew", "chain", "anew", "miss"].map(|head| format!("{head:>9}"));
     println!("{:<35}{}", "policy", heads.concat());
     for (what, zones, names, prefixes) in POLICIES {
