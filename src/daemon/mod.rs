@@ -250,6 +250,8 @@ fn plan(
         return Err(Trouble::Loops(loops));
     }
     let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
+    // reading leaves free memory behind, which the matcher would come on top of
+    sys::return_memory();
     let policy = zones.policy(generation, &assemble::terms(&settings), None);
     let upstreams = assemble::upstreams(&settings, previous, sink)?;
     Ok(Plan { settings, acl, zones, policy, upstreams })
@@ -397,6 +399,7 @@ impl Relay {
                 relay.lock().zones = zones;
                 return;
             }
+            sys::return_memory();
             // the long part, before anything is locked
             let policy = zones.policy(0, &terms, Some(&relay.road.snapshot().policy));
             let basis = Basis::Zones(Arc::new(policy));
