@@ -194,12 +194,15 @@ impl<A: Bits> Tree<A> {
     }
 
     /// The starts that the search has to be among: those that fall into the address's cell.
+    ///
+    /// An address that differs in the bits skipped falls into any cell, and no matter: what
+    /// is over it is over all starts. Such prefixes are the first ones of the tree, in its
+    /// first cell, and ancestors of all others, so every search comes to them.
     #[inline(always)]
     fn range(&self, address: A) -> (usize, usize) {
         let all = (0, self.starts.len());
         let Index { cells, skip, bits } = &self.index;
-        // an address that differs in the bits skipped is below all starts or above them
-        if *bits == 0 || self.starts.first().is_none_or(|first| first.common(address) < *skip) {
+        if *bits == 0 {
             return all;
         }
         match cells.get(address.part(*skip, *bits)..) {
