@@ -6,6 +6,7 @@ mod cache;
 mod check_groups;
 mod daemon;
 mod doh;
+mod exceptions;
 mod failover;
 mod hostile;
 mod itself;
