@@ -180,7 +180,7 @@ pub fn resumed(v: &Value) -> String {
     out
 }
 
-/// What `culvert status` says of a suspension and of exceptions, if there is anything to say.
+/// What `culvert status` says of a suspension, if there is one.
 pub(super) fn in_status(out: &mut String, v: &Value) {
     let now = &v["suspended"];
     if !now.is_null() {
@@ -235,8 +235,7 @@ fn until(v: &Value) -> String {
 }
 
 /// `2026-01-31T12:00:00.000Z` as `2026-01-31 12:00:00Z`.
-fn time(rfc3339: impl AsRef<str>) -> String {
-    let rfc3339 = rfc3339.as_ref();
+fn time(rfc3339: &str) -> String {
     match rfc3339.get(..19) {
         Some(second) => format!("{}Z", second.replace('T', " ")),
         None => rfc3339.to_owned(),

@@ -340,14 +340,14 @@ impl ExceptionFile {
         let aside = self.path.with_extension(format!("json.damaged-{stamp}"));
         match std::fs::rename(&self.path, &aside) {
             Ok(()) => tracing::error!(
-                "{path}: {fault}; the relay runs without these exceptions, and the file is now \
+                "{path} {fault}; the relay runs without these exceptions, and the file is now \
                  {aside}; make them anew with culvert allow and culvert block, or mend that file \
                  and put it back before a start",
                 aside = aside.display()
             ),
             Err(e) => {
                 tracing::error!(
-                    "{path}: {fault}; it cannot be set aside ({e}), so that new exceptions will \
+                    "{path} {fault}; it cannot be set aside ({e}), so that new exceptions will \
                      not outlive a restart; move it away and restart the relay"
                 );
                 self.in_the_way = Some(format!("{path} is damaged and could not be set aside"));

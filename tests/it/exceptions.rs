@@ -197,7 +197,7 @@ fn exceptions_outlive_a_restart_and_what_is_over_does_not() {
     let log = stage.relay.stderr();
     let line = log.lines().find(|line| line.contains("ERROR")).unwrap_or_default();
     assert!(
-        line.contains("exceptions.json: is damaged") && line.contains("make them anew"),
+        line.contains("exceptions.json is damaged") && line.contains("make them anew"),
         "{log}"
     );
     let aside = line.split("now ").nth(1).and_then(|rest| rest.split(';').next());
