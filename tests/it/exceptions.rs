@@ -77,7 +77,7 @@ fn allow_is_the_truth_from_the_next_answer_on_until_its_end() {
     assert_eq!(stage.relay.count("/generation"), number + 3, "made, removed, ended");
     assert_eq!(json(&stage.relay, &["exceptions"])["exceptions"], Value::Array(Vec::new()));
     assert_eq!(stage.backend.asked(BAD), 1, "the truth was cached");
-    let log = stage.relay.stderr();
+    let log = stage.relay.stderr_with("ended by its time");
     let ended = "ended by its time: exception 3, allow bad.example.com and below for everybody";
     for part in ["exception 1, allow", "replaced by exception 3: exception 1", ended, "ticket 7"] {
         assert!(log.contains(part), "{part}: {log}");
@@ -194,7 +194,7 @@ fn exceptions_outlive_a_restart_and_what_is_over_does_not() {
         std::fs::write(state.join("exceptions.json"), "{\"version\":1,\"next\":").expect("damage");
     });
     assert_blocked(&stage.relay.ask("www.bad.example.com", A));
-    let log = stage.relay.stderr();
+    let log = stage.relay.stderr_with("ERROR");
     let line = log.lines().find(|line| line.contains("ERROR")).unwrap_or_default();
     assert!(
         line.contains("exceptions.json is damaged") && line.contains("make them anew"),
@@ -218,11 +218,7 @@ fn without_a_place_to_keep_them_exceptions_act_and_say_so() {
     assert!(reply.contains("IT WILL NOT OUTLIVE A RESTART"), "{reply}");
     assert!(reply.contains("exceptions.json"), "{reply}");
     assert_right(&stage.relay.ask(BAD, A), BAD);
-    assert!(
-        stage.relay.stderr().contains("will not outlive a restart"),
-        "{}",
-        stage.relay.stderr()
-    );
+    stage.relay.stderr_with("will not outlive a restart");
     let changed = json(&stage.relay, &["allow", "b.example.com", "--reason", "x"]);
     assert_eq!(changed["saved"], false);
     std::fs::remove_file(&state).expect("the file goes");
@@ -279,7 +275,7 @@ fn a_suspension_is_loud_and_ends_by_itself() {
     eventually("the second one ends", secs(5), || stage.relay.ask(BAD, A).rcode() == "NXDOMAIN");
     assert!(stage.relay.status()["suspended"].is_null());
     assert!(stage.relay.http("/metrics").1.contains("culvert_policy_suspended 0"));
-    let log = stage.relay.stderr();
+    let log = stage.relay.stderr_with("its time is up");
     let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("policy"));
     let over: Vec<_> = lines.filter(|line| line.contains("acts again")).collect();
     assert_eq!(over.len(), 2, "{log}");
