@@ -115,6 +115,8 @@ impl Road {
         let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
             if addresses == 0 { None } else { Some(&mut ignored) };
         let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        // no use in waiting for an upstream that is down; what is cached is given at once
+        lacks.leave_out(|wanted| wanted.upstream.all_down());
         let left = limits::SERVER_LOOKUPS.saturating_sub(known.server_lookups);
         let may_ask = facts.pass.asked.query.recursion_desired() && !known.servers_late;
         if may_ask && left > 0 && !lacks.missing.is_empty() {
@@ -241,6 +243,13 @@ impl Road {
 }
 
 impl Lacks {
+    /// Gives up some look-ups.
+    fn leave_out(&mut self, given_up: impl Fn(&Wanted) -> bool) {
+        let before = self.missing.len();
+        self.missing.retain(|wanted| !given_up(wanted));
+        self.incomplete |= self.missing.len() < before;
+    }
+
     fn want(&mut self, need: Need) {
         if let Need::Truth(wanted) = need
             && !self.missing.iter().any(|other| {
