@@ -3,6 +3,7 @@
 mod harness;
 
 mod cache;
+mod conformance;
 mod daemon;
 mod doh;
 mod failover;

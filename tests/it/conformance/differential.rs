@@ -1,0 +1,179 @@
+//! Seeded runs of the relay beside named.
+//!
+//! `CULVERT_SEEDS="1-50"` (or `"7,12-14"`) runs other seeds than the default ones, and
+//! `CULVERT_QUESTIONS=1000` asks more of each.
+
+use super::deviations::{DEVIATIONS, Deviation};
+use super::differ::{Difference, differences, type_word};
+use super::oracle::{Reference, Truth};
+use super::world::{Profile, World, world};
+use super::zones::{Question, Setting, setting};
+use crate::harness::relay::Relay;
+use std::fmt::Write as _;
+
+/// Seeds that share a world, and so its server.
+const SEEDS_A_WORLD: u64 = 5;
+
+/// Differences that are printed in full for one seed.
+const SHOWN: usize = 12;
+
+#[test]
+fn core() {
+    run(Profile::Core);
+}
+
+#[test]
+fn ns() {
+    run(Profile::Ns);
+}
+
+#[test]
+fn junk() {
+    run(Profile::Junk);
+}
+
+#[test]
+fn full() {
+    run(Profile::Full);
+}
+
+#[test]
+fn a_wrong_order_of_zones_is_noticed() {
+    let world = world(Profile::Core, 0);
+    let truth = Truth::start(&world);
+    let several = |seed| Some(setting(Profile::Core, &world, seed)).filter(|s| s.zones.len() > 2);
+    let mut setting = (1..100).find_map(several).expect("a seed with several zones");
+    let (relay, server) = truth.relay(&setting);
+    setting.zones.reverse();
+    let reference = Reference::start(&truth, &setting, &relay.conf);
+    let found = differences(reference.server, server, &setting.questions);
+    assert!(found.len() > 5, "{} differences only", found.len());
+}
+
+fn run(profile: Profile) {
+    let mut report = String::new();
+    let (mut hits, mut asked) = (0, 0);
+    let mut current: Option<(u64, World, Truth)> = None;
+    for seed in seeds() {
+        let number = seed / SEEDS_A_WORLD;
+        if current.as_ref().is_none_or(|(n, ..)| *n != number) {
+            // The old server ends before the new one starts.
+            drop(current.take());
+            let world = world(profile, number);
+            let truth = Truth::start(&world);
+            current = Some((number, world, truth));
+        }
+        let (_, world, truth) = current.as_ref().expect("set above");
+        let outcome = compare(profile, seed, world, truth, &mut report);
+        hits += outcome.hits;
+        asked += outcome.asked;
+    }
+    eprintln!("{profile:?}: {asked} questions, {hits} rewritten by the reference");
+    assert!(report.is_empty(), "\n{report}");
+    assert!(hits * 4 > asked, "{hits} of {asked} questions met a rule: the run proves little");
+}
+
+struct Outcome {
+    asked: usize,
+    hits: usize,
+}
+
+fn compare(
+    profile: Profile,
+    seed: u64,
+    world: &World,
+    truth: &Truth,
+    report: &mut String,
+) -> Outcome {
+    let setting = setting(profile, world, seed);
+    let (mut relay, server) = truth.relay(&setting);
+    let reference = Reference::start(truth, &setting, &relay.conf);
+    let found = differences(reference.server, server, &setting.questions);
+    let log = reference.log();
+    let key = |q: &Question| (q.from, q.name.clone(), type_word(q.qtype));
+    let said = |d: &Difference| log.get(&key(&d.question)).cloned().unwrap_or_default();
+    let known = |d: &Difference| DEVIATIONS.iter().find(|known| (known.explains)(d, &said(d)));
+    let (explained, unexplained): (Vec<_>, Vec<_>) = found.iter().partition(|d| known(d).is_some());
+    for Deviation { what, why, .. } in explained.iter().filter_map(|d| known(d)) {
+        eprintln!("{profile:?} seed {seed}: meant to differ: {what}: {why}");
+    }
+    if !unexplained.is_empty() {
+        writeln!(report, "{}", heading(profile, seed, &setting, &unexplained))
+            .expect("a String takes all");
+        for difference in unexplained.iter().take(SHOWN) {
+            tell(report, difference, &said(difference), &relay);
+        }
+    }
+    if !relay.process.is_running() {
+        writeln!(report, "{profile:?} seed {seed}: the relay died:\n{}", relay.stderr())
+            .expect("a String takes all");
+    }
+    let asked = setting.questions.len();
+    let hits = setting.questions.iter().filter(|q| log.contains_key(&key(q)));
+    Outcome { asked, hits: hits.count() }
+}
+
+fn heading(profile: Profile, seed: u64, setting: &Setting, found: &[&Difference]) -> String {
+    let zones: Vec<_> =
+        setting.zones.iter().map(|z| format!("{} {:?}", z.name, z.action)).collect();
+    format!(
+        "{profile:?} seed {seed}: {} of {} answers differ (wait {}, break_dnssec {}, \
+         min_ns_dots {}; {})",
+        found.len(),
+        setting.questions.len(),
+        setting.wait,
+        setting.break_dnssec,
+        setting.min_ns_dots,
+        zones.join(", "),
+    )
+}
+
+fn tell(report: &mut String, difference: &Difference, said: &[String], relay: &Relay) {
+    let Difference { question, reference, relay: ours } = difference;
+    let mut lines = vec![
+        format!("  {question}"),
+        format!("     named: {reference}"),
+        format!("     relay: {ours}"),
+    ];
+    lines.extend(said.iter().map(|line| format!("     named says {line}")));
+    let mut hits: Vec<_> = relay.hit_lines().iter().filter_map(|l| hit(l, question)).collect();
+    hits.sort();
+    hits.dedup();
+    lines.extend(hits);
+    writeln!(report, "{}", lines.join("\n")).expect("a String takes all");
+}
+
+/// A line of the relay's hit log, if it is about this question.
+fn hit(line: &str, question: &Question) -> Option<String> {
+    let hit: serde_json::Value = serde_json::from_str(line).ok()?;
+    let part = |key: &str| hit[key].as_str().unwrap_or("-").to_owned();
+    let same = part("qname").eq_ignore_ascii_case(&question.name)
+        && part("qtype") == type_word(question.qtype)
+        && part("client") == question.from.to_string();
+    let parts = ["mode", "trigger", "action", "rule", "zone"].map(part);
+    same.then(|| format!("     relay says {}", parts.join(" ")))
+}
+
+/// The seeds to run: `1-3` unless the environment says otherwise.
+fn seeds() -> Vec<u64> {
+    let wanted = std::env::var("CULVERT_SEEDS").unwrap_or_else(|_| "1-3".into());
+    parse_seeds(&wanted)
+}
+
+fn parse_seeds(wanted: &str) -> Vec<u64> {
+    let number = |text: &str| {
+        let number = text.trim().parse::<u64>();
+        number.unwrap_or_else(|e| panic!("CULVERT_SEEDS: {e} in {text:?}"))
+    };
+    let part = |part: &str| match part.split_once('-') {
+        Some((from, to)) => number(from)..=number(to),
+        None => number(part)..=number(part),
+    };
+    wanted.split(',').flat_map(part).collect()
+}
+
+#[test]
+fn seeds_are_ranges_and_numbers() {
+    assert_eq!(parse_seeds("1-3"), [1, 2, 3]);
+    assert_eq!(parse_seeds("7, 12-13"), [7, 12, 13]);
+}
