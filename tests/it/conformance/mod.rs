@@ -4,6 +4,7 @@
 //! - `differential`: made-up worlds and policies, the relay beside named, every answer compared.
 //! - `deviations`: the table of what is meant to differ.
 
+mod cases;
 mod deviations;
 mod dice;
 mod differ;

@@ -26,8 +26,9 @@ const NAMED: &str = "/usr/sbin/named";
 const LOCAL6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 /// Lets a zone file hold whatever a test wants.
-const LENIENT: &str = "check-names ignore; check-integrity no; check-sibling no; check-wildcard no; \
-     check-mx ignore; check-srv-cname ignore; check-mx-cname ignore;";
+const LENIENT: &str = "check-names ignore; check-integrity no; check-sibling no; \
+                       check-wildcard no; check-mx ignore; check-srv-cname ignore; \
+                       check-mx-cname ignore;";
 
 /// A server's addresses, one a family.
 #[derive(Clone, Copy)]
