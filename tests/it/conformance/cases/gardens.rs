@@ -157,5 +157,5 @@ fn a_circle_of_garden_aliases_ends() {
 fn a_garden_is_found_in_any_case() {
     garden("RFC 4343")
         .zone("WWW.Example.COM CNAME WEB.Garden.Net.\nweb.garden.net CNAME .")
-        .gives("> WEB.Garden.Net A 192.0.2.80");
+        .gives("> web.garden.net A 192.0.2.80");
 }

@@ -93,11 +93,9 @@ fn a_group_has_an_upstream_of_its_own() {
         ))
         .with("[[group]]\nname = \"guests\"\nclients = [\"127.77.8.0/24\"]\nupstream = \"own\"")
         .start();
-    for (client, expected) in [
-        ("127.77.8.1", "192.0.2.2"),
-        ("127.77.9.1", "192.0.2.1"),
-        ("127.77.8.1", "192.0.2.2"),
-    ] {
+    for (client, expected) in
+        [("127.77.8.1", "192.0.2.2"), ("127.77.9.1", "192.0.2.1"), ("127.77.8.1", "192.0.2.2")]
+    {
         let client = Udp::from(client.parse().expect("an address"), relay.address);
         assert_eq!(client.ask(&Query::new("www.example.com", A)).data(A), [expected]);
     }

@@ -34,10 +34,7 @@ fn hints_can_be_left_alone() {
 
 #[test]
 fn a_hint_outside_all_blocks_passes() {
-    case()
-        .data("free.example.com HTTPS 192.0.2.8")
-        .ask("free.example.com HTTPS")
-        .gives("HTTPS");
+    case().data("free.example.com HTTPS 192.0.2.8").ask("free.example.com HTTPS").gives("HTTPS");
 }
 
 #[test]

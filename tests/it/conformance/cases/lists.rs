@@ -93,14 +93,10 @@ fn a_host_at_nowhere_is_denied() {
 
 #[test]
 fn a_second_host_on_the_line_too() {
-    hosts("0.0.0.0 bad.example.com worse.example.com")
-        .ask("worse.example.com A")
-        .gives("NXDOMAIN");
+    hosts("0.0.0.0 bad.example.com worse.example.com").ask("worse.example.com A").gives("NXDOMAIN");
 }
 
 #[test]
 fn localhost_of_a_hosts_file_is_not_denied() {
-    hosts("127.0.0.1 localhost\n0.0.0.0 bad.example.com\n")
-        .ask("localhost A")
-        .gives("A 127.0.0.1");
+    hosts("127.0.0.1 localhost\n0.0.0.0 bad.example.com\n").ask("localhost A").gives("A 127.0.0.1");
 }

@@ -99,9 +99,8 @@ fn a_match_behind_the_winner_is_told_too() {
 
 #[test]
 fn one_query_is_one_line_a_zone() {
-    let stage = case()
-        .zone_with(MONITOR, "*.example.com CNAME .\n32.7.2.0.192.rpz-ip CNAME .")
-        .stage();
+    let stage =
+        case().zone_with(MONITOR, "*.example.com CNAME .\n32.7.2.0.192.rpz-ip CNAME .").stage();
     stage.relay.ask("www.example.com", A);
     stage.relay.ask("other.example.net", A);
     let hits = stage.relay.hits(1);

@@ -181,16 +181,12 @@ const LONG_AND_SHORT: &str = "24.0.0.5.10.rpz-ip CNAME .\n32.77.2.0.192.rpz-ip C
 
 #[test]
 fn the_longest_prefix_over_all_addresses() {
-    addresses(&["10.5.0.1", "192.0.2.77"])
-        .zone(LONG_AND_SHORT)
-        .gives("A 10.5.0.1 A 192.0.2.77");
+    addresses(&["10.5.0.1", "192.0.2.77"]).zone(LONG_AND_SHORT).gives("A 10.5.0.1 A 192.0.2.77");
 }
 
 #[test]
 fn the_longest_prefix_whatever_the_order() {
-    addresses(&["192.0.2.77", "10.5.0.1"])
-        .zone(LONG_AND_SHORT)
-        .gives("A 10.5.0.1 A 192.0.2.77");
+    addresses(&["192.0.2.77", "10.5.0.1"]).zone(LONG_AND_SHORT).gives("A 10.5.0.1 A 192.0.2.77");
 }
 
 #[test]

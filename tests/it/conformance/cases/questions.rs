@@ -34,10 +34,7 @@ fn any_of_a_name_without_data() {
 
 #[test]
 fn any_is_no_way_round_an_address_rule() {
-    case("BIND")
-        .zone("32.7.2.0.192.rpz-ip CNAME .")
-        .ask("www.example.com ANY")
-        .gives("NXDOMAIN");
+    case("BIND").zone("32.7.2.0.192.rpz-ip CNAME .").ask("www.example.com ANY").gives("NXDOMAIN");
 }
 
 #[test]

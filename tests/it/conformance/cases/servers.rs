@@ -226,7 +226,9 @@ fn a_look_up_is_kept_for_the_neighbours() {
 fn look_ups_are_questions_of_the_relay_itself() {
     let stage = case("RFC 8484 section 8")
         .zone("32.9.100.51.198.rpz-nsip CNAME .")
-        .as_query(|query| query.option(crate::harness::wire::CLIENT_SUBNET, &[0, 1, 24, 0, 9, 9, 9]))
+        .as_query(|query| {
+            query.option(crate::harness::wire::CLIENT_SUBNET, &[0, 1, 24, 0, 9, 9, 9])
+        })
         .gives(TRUTH);
     let request = stage.backend.request("example.com");
     let (_, qtype, class) = request.query.question.expect("a question");

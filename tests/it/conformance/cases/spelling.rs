@@ -141,7 +141,8 @@ fn a_star_inside_a_name_is_a_letter() {
 
 #[test]
 fn a_star_inside_a_name_is_no_wildcard() {
-    case("x.*.example.com CNAME .").data("x.y.example.com A 10.0.0.1").ask("x.y.example.com A").gives(
-        "A 10.0.0.1",
-    );
+    case("x.*.example.com CNAME .")
+        .data("x.y.example.com A 10.0.0.1")
+        .ask("x.y.example.com A")
+        .gives("A 10.0.0.1");
 }
