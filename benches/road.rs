@@ -25,7 +25,7 @@ use culvert::metrics::Counters;
 use culvert::pipeline::local::{self, LocalNames};
 use culvert::pipeline::{Keeper, Outside, Road, Routes, Snapshot};
 use culvert::policy::rules::ZoneRules;
-use culvert::policy::set::{Mode, Override, PolicySet, ZoneSettings};
+use culvert::policy::set::{Mode, Override, Parts, PolicySet, ZoneSettings};
 use culvert::report::{Destination, Format, Writer};
 use culvert::rpz;
 use culvert::upstream::{Kind, Settings as UpstreamSettings, Upstream};
@@ -152,7 +152,7 @@ impl World {
         let destination = Destination::File("/dev/null".into());
         let writer = Writer::start("bench".to_owned(), destination, Format::Json, false)
             .expect("a thread can be started");
-        let snapshot = snapshot(PolicySet::build(1, policy), upstream);
+        let snapshot = snapshot(PolicySet::build(Parts::of_zones(1, policy), None), upstream);
         let counters = Arc::new(Counters::new(1));
         World {
             road: Road::new(snapshot, cache, counters, writer.reporter()),
@@ -266,6 +266,8 @@ fn snapshot(policy: PolicySet, upstream: Arc<Upstream>) -> Snapshot {
         outside: Outside::Refused,
         payload: 1_232,
         policy: Arc::new(policy),
+        svcb_hints: true,
+        min_ns_dots: 1,
         break_dnssec: true,
         wait: false,
         negative_soa: true,

@@ -74,8 +74,24 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// A file that was written to within this time may not be complete yet.
 pub const FILE_SETTLES: Duration = Duration::from_millis(200);
+/// TTL of answers that an exception blocks, in seconds: short, they are made by hand.
+pub const EXCEPTION_TTL: u32 = 5;
+/// Look-ups of name servers and their addresses for one client's query.
+pub const SERVER_LOOKUPS: usize = 64;
+/// Those of them in flight at a time.
+pub const SERVER_LOOKUPS_AT_ONCE: usize = 16;
+/// A query waits this long for them; what is missing then counts as no match.
+pub const SERVER_WAIT: Duration = Duration::from_secs(1);
+/// How long they may go on in the background, for the cache.
+pub const SERVER_BACKGROUND: Duration = Duration::from_secs(10);
+/// Queries whose look-ups may go on in the background at a time.
+pub const SERVER_BACKGROUND_QUERIES: usize = 256;
+/// Least time between two lines in the log about name servers that cannot be looked up.
+pub const SERVER_LINE_PAUSE: Duration = Duration::from_secs(10);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
+/// Most groups of clients.
+pub const GROUPS: usize = 256;
 
 /// Bounds of the upstream room.
 pub mod upstream {

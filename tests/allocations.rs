@@ -20,7 +20,7 @@ use culvert::metrics::Counters;
 use culvert::pipeline::local::{self, LocalNames};
 use culvert::pipeline::{Keeper, Outside, Road, Routes, Snapshot};
 use culvert::policy::rules::ZoneRules;
-use culvert::policy::set::{Mode, Override, PolicySet, ZoneSettings};
+use culvert::policy::set::{Mode, Override, Parts, PolicySet, ZoneSettings};
 use culvert::report::{Destination, Format, Writer};
 use culvert::rpz;
 use culvert::upstream::{Kind, Settings as UpstreamSettings, Upstream};
@@ -204,7 +204,9 @@ impl Stage {
             acl: Arc::new(Acl::new(["192.168.0.0/16".parse().unwrap()])),
             outside: Outside::Refused,
             payload: 1_232,
-            policy: Arc::new(PolicySet::build(1, zones)),
+            policy: Arc::new(PolicySet::build(Parts::of_zones(1, zones), None)),
+            svcb_hints: true,
+            min_ns_dots: 1,
             break_dnssec: true,
             wait: false,
             negative_soa: true,
@@ -273,6 +275,8 @@ fn zone(origin: &str, text: &str, mode: Mode) -> (ZoneSettings, Arc<ZoneRules>) 
         add_soa: true,
         max_ttl: 5,
         ede: Some(15),
+        ede_text: "".into(),
+        remote: false,
         log: true,
     };
     (settings, Arc::new(rules))

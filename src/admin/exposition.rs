@@ -59,7 +59,7 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
 }
 
 fn zones(registry: &mut Registry, status: &Status) {
-    let [rules, serial, age, failed, skipped, not_enforced, duplicates] = gauges(
+    let [rules, serial, age, failed, skipped, duplicates] = gauges(
         registry,
         [
             ("zone_rules", "Rules of a policy zone"),
@@ -67,7 +67,6 @@ fn zones(registry: &mut Registry, status: &Status) {
             ("zone_age_seconds", "Seconds since a policy zone was loaded"),
             ("zone_load_failed", "1 if a newer version could not be loaded"),
             ("zone_skipped_records", "Records of a policy zone that are no usable rules"),
-            ("zone_rules_not_enforced", "Rules whose triggers this version does not enforce"),
             ("zone_rules_duplicate", "Rules that an earlier one of the same trigger makes void"),
         ],
     );
@@ -78,7 +77,6 @@ fn zones(registry: &mut Registry, status: &Status) {
         age.get_or_create(&labels).set(signed(zone.age_s));
         failed.get_or_create(&labels).set(zone.error.is_some().into());
         skipped.get_or_create(&labels).set(signed(zone.skipped));
-        not_enforced.get_or_create(&labels).set(zone.not_enforced as i64);
         duplicates.get_or_create(&labels).set(signed(zone.duplicates));
     }
 }

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+/// Width of a terminal.
+const COLUMNS: usize = 80;
+
 /// `culvert status`.
 pub fn status(v: &Value) -> String {
     let mut out = String::new();
@@ -103,13 +106,6 @@ fn zones(out: &mut String, v: &Value) {
         );
         if let Some(error) = zone["error"].as_str() {
             let _ = writeln!(out, "    A NEWER VERSION IS NOT IN FORCE: {error}");
-        }
-        let others = number(&zone["not_enforced"]);
-        if others > 0 {
-            let _ = writeln!(
-                out,
-                "    rules with triggers that this version does not enforce: {others}"
-            );
         }
         skipped(out, zone);
     }
@@ -225,13 +221,19 @@ pub fn cached(name: &str, v: &Value) -> String {
 /// `culvert check`, when nothing is wrong.
 pub fn checked(v: &Value) -> String {
     let mut out = String::new();
-    let _ = writeln!(
+    let _ = write!(
         out,
         "{}: good; {}, {}",
         text(&v["file"]),
         counted(number(&v["upstreams"]), "upstream"),
         counted(list(&v["zones"]).len() as u64, "policy zone"),
     );
+    match list(&v["warnings"]).len() as u64 {
+        0 => out.push('\n'),
+        count => {
+            let _ = writeln!(out, ", {}", counted(count, "warning"));
+        }
+    }
     for zone in list(&v["zones"]) {
         let _ = writeln!(
             out,
@@ -242,7 +244,32 @@ pub fn checked(v: &Value) -> String {
         );
         skipped(&mut out, zone);
     }
+    for warning in list(&v["warnings"]) {
+        let (file, key) = (text(&warning["file"]), text(&warning["key"]));
+        let (line, column) = (number(&warning["line"]), number(&warning["column"]));
+        let message = text(&warning["message"]);
+        wrapped(&mut out, &format!("warning: {file}:{line}:{column}: {key}: {message}"));
+    }
     out
+}
+
+/// A paragraph whose lines end before the terminal does, where its words allow that; all but
+/// the first are indented.
+fn wrapped(out: &mut String, paragraph: &str) {
+    let mut column = 0;
+    for word in paragraph.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > COLUMNS {
+            out.push_str("\n  ");
+            column = 2;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out.push('\n');
 }
 
 fn list(v: &Value) -> &[Value] {
@@ -309,5 +336,31 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         assert!(text.contains("2 h old") && text.contains("207.167.127.80:443"));
+    }
+
+    #[test]
+    fn a_check_tells_its_warnings_in_lines_that_fit() {
+        let message = "group guests leaves out allow.local, a zone from a file of this host; add \
+                       it to policies if its rules should hold for these clients";
+        let file = "/etc/culvert/culvert.toml";
+        let checked = json!({
+            "file": file, "upstreams": 1, "zones": [],
+            "warnings": [{"file": file, "line": 12, "column": 12, "key": "group[].policies",
+                          "message": message}],
+        });
+        let text = super::checked(&checked);
+        assert!(
+            text.starts_with(&format!("{file}: good; 1 upstream, 0 policy zones, 1 warning\n"))
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let warning = format!("warning: {file}:12:12: group[].policies: {message}");
+        assert!(words.join(" ").ends_with(&warning), "{text}");
+        let none = super::checked(&json!({"file": file, "upstreams": 2, "zones": []}));
+        assert_eq!(none, format!("{file}: good; 2 upstreams, 0 policy zones\n"));
+        // a word that is too long stands alone
+        let mut out = String::new();
+        super::wrapped(&mut out, &format!("a {} b", "x".repeat(90)));
+        assert_eq!(out, format!("a\n  {}\n  b\n", "x".repeat(90)));
     }
 }

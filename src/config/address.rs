@@ -106,11 +106,30 @@ pub(super) fn allow(text: &str) -> Result<Allow, String> {
         "any" => return Ok(Allow::Any),
         _ => {}
     }
+    let cure = "write a network (\"192.0.2.0/24\"), an address, \"onlink\" or \"any\"";
+    network(text, cure).map(Allow::Prefix)
+}
+
+/// Reads the prefix or address of a group's clients. Clients that come to an IPv6 socket over
+/// IPv4 are known by their IPv4 addresses, so that an IPv4 network in IPv6 form has no clients.
+pub(super) fn clients(text: &str) -> Result<IpNet, String> {
+    let network = network(text, "write a network (\"192.0.2.0/24\") or an address")?;
+    let IpNet::V6(v6) = network else { return Ok(network) };
+    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+        (Some(ip), Some(len)) => {
+            let cure = format!("write \"{ip}/{len}\"");
+            Err(format!("{} is an IPv4 network in IPv6 form; {cure}", quote(text)))
+        }
+        _ => Ok(network),
+    }
+}
+
+/// Reads a prefix or an address; `cure` says what to write instead of something else.
+fn network(text: &str, cure: &str) -> Result<IpNet, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(Allow::Prefix(IpNet::from(ip)));
+        return Ok(IpNet::from(ip));
     }
     let Ok(prefix) = text.parse::<IpNet>() else {
-        let cure = "write a network (\"192.0.2.0/24\"), an address, \"onlink\" or \"any\"";
         return Err(format!("{} is not a network; {cure}", quote(text)));
     };
     let meant = prefix.trunc();
@@ -119,7 +138,7 @@ pub(super) fn allow(text: &str) -> Result<Allow, String> {
         let text = quote(text);
         return Err(format!("{text} has host bits set; write \"{meant}\", {cure}"));
     }
-    Ok(Allow::Prefix(prefix))
+    Ok(prefix)
 }
 
 /// An address of an entry of `local.hosts`.
@@ -221,5 +240,25 @@ mod tests {
         assert!(allow("10.0.0.0/33").is_err() && allow("lan").is_err());
         assert!(allow("0.0.0.0/0").unwrap().is_everybody() && allow("any").unwrap().is_everybody());
         assert!(!allow("::/1").unwrap().is_everybody());
+    }
+
+    #[test]
+    fn clients_of_a_group() {
+        for (text, network) in [
+            ("192.168.50.0/24", "192.168.50.0/24"),
+            ("10.0.0.7", "10.0.0.7/32"),
+            ("2001:db8::1", "2001:db8::1/128"),
+            ("::/0", "::/0"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+        ] {
+            assert_eq!(clients(text), Ok(network.parse().unwrap()));
+        }
+        assert!(clients("192.168.50.7/24").unwrap_err().contains("write \"192.168.50.0/24\""));
+        let mapped = clients("::ffff:10.0.0.0/104").unwrap_err();
+        assert!(mapped.contains("write \"10.0.0.0/8\""), "{mapped}");
+        assert!(clients("::ffff:10.0.0.7").unwrap_err().contains("write \"10.0.0.7/32\""));
+        for bad in ["", "any", "onlink", "lan", "10.0.0.0/33", "10.0.0.0/8/8", "10.0.0.1:53"] {
+            assert!(clients(bad).unwrap_err().contains("or an address"), "{bad}");
+        }
     }
 }

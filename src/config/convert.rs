@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
 use super::address::{self, Address, Allow, Listen};
 use super::quantity::{self, no_unit, show_duration, show_size};
-use super::settings::{Action, Ede, Enforcement, Hits, LogFormat, Mode, Outside, UntilLoaded};
+use super::settings::{
+    Action, Ede, Enforcement, Hits, LogFormat, Mode, Outside, UntilLoaded, ZoneFormat,
+};
 use super::spelling::{self, nearest, not_among, quote};
 use super::table::{ACTIONS, Kind};
 use super::url::{self, Secret, Url};
@@ -44,6 +47,7 @@ pub(super) enum Value {
     Names(Vec<At<Name>>),
     Listen(Vec<At<Listen>>),
     Allow(Vec<At<Allow>>),
+    Networks(Vec<At<IpNet>>),
     Addresses(Vec<At<Address>>),
     Url(Url),
     UrlPaths(Vec<At<Secret>>),
@@ -82,6 +86,7 @@ from_value! {
     Names: Vec<At<Name>>,
     Listen: Vec<At<Listen>>,
     Allow: Vec<At<Allow>>,
+    Networks: Vec<At<IpNet>>,
     Addresses: Vec<At<Address>>,
     Url: Url,
     UrlPaths: Vec<At<Secret>>,
@@ -104,7 +109,7 @@ macro_rules! from_choice {
     )+ };
 }
 
-from_choice!(Outside, Mode, Ede, Enforcement, LogFormat);
+from_choice!(Outside, Mode, Ede, Enforcement, LogFormat, ZoneFormat);
 
 /// Reads a value. What does not fit is complained about; of a list the good entries remain.
 pub(super) fn convert(
@@ -131,6 +136,7 @@ pub(super) fn convert(
         Kind::Names { min } => list(value, min, out, spelling::domain).map(Value::Names),
         Kind::Listen => list(value, 1, out, address::listen).map(Value::Listen),
         Kind::Allow => list(value, 0, out, address::allow).map(Value::Allow),
+        Kind::Networks { min } => list(value, min, out, address::clients).map(Value::Networks),
         Kind::Addresses { min } => list(value, min, out, address::address).map(Value::Addresses),
         Kind::Url => leaf(value, out, url::url).map(Value::Url),
         Kind::UrlPaths => list(value, 1, out, url::url_path).map(Value::UrlPaths),

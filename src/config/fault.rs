@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// One fault of the configuration file.
+/// One fault of the configuration file, or something in it that is probably not meant.
 ///
 /// The message is a text and not an enum, because nobody but the operator acts on it: it says
 /// what is wrong and what to write instead. It never holds the path of a URL.
@@ -73,6 +73,7 @@ pub(super) struct Report<'t> {
     /// Offsets at which lines start.
     lines: Vec<usize>,
     found: Vec<Found>,
+    warnings: Vec<Found>,
 }
 
 /// A fault whose line and column are not counted yet.
@@ -87,7 +88,8 @@ impl<'t> Report<'t> {
     pub(super) fn new(file: &Path, text: &'t str) -> Report<'t> {
         let starts = text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        Report { file: file.display().to_string(), text, lines, found: Vec::new() }
+        let file = file.display().to_string();
+        Report { file, text, lines, found: Vec::new(), warnings: Vec::new() }
     }
 
     /// A fault at the octet `at` of the text.
@@ -98,6 +100,11 @@ impl<'t> Report<'t> {
     /// A fault that has no place in the text.
     pub(super) fn whole_file(&mut self, key: &str, message: impl Into<String>) {
         self.found.push(Found { at: None, key: key.to_owned(), message: message.into() });
+    }
+
+    /// Something at the octet `at` that is accepted, but probably not meant.
+    pub(super) fn warn(&mut self, at: usize, key: &str, message: String) {
+        self.warnings.push(Found { at: Some(at), key: key.to_owned(), message });
     }
 
     /// Makes a fault for the octet `at` without noting it.
@@ -135,7 +142,18 @@ impl<'t> Report<'t> {
 
     /// The faults sorted by position, those of one position in the order they were found.
     pub(super) fn into_faults(mut self) -> Faults {
-        let mut found = std::mem::take(&mut self.found);
+        let found = std::mem::take(&mut self.found);
+        Faults { faults: self.placed(found) }
+    }
+
+    /// The warnings, sorted like faults; none is left.
+    pub(super) fn take_warnings(&mut self) -> Vec<Fault> {
+        let warnings = std::mem::take(&mut self.warnings);
+        self.placed(warnings)
+    }
+
+    /// What was found, sorted, with lines and columns.
+    fn placed(&self, mut found: Vec<Found>) -> Vec<Fault> {
         found.sort_by_key(|found| found.at);
         let mut faults = Vec::with_capacity(found.len());
         // columns are counted on from the fault before: a long line is not read again each time
@@ -151,7 +169,7 @@ impl<'t> Report<'t> {
             }
             faults.push(Fault { file: self.file.clone(), line, column, key, message });
         }
-        Faults { faults }
+        faults
     }
 
     /// Number of characters that begin between two octets of the text.

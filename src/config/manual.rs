@@ -82,7 +82,8 @@ addresses = [\"192.0.2.1\", \"192.0.2.2\"]
 
 - `culvert check` finds every fault of the file in one go, with line, column, key and the nearest
   known key. It runs the code that the start and the reload run: what it accepts starts.
-- Unknown keys are faults.
+- Unknown keys are faults. What is accepted but probably not meant is a warning: `culvert check`
+  tells it, the start and the reload log it.
 - Durations and sizes carry units: `\"200ms\"`, `\"30s\"`, `\"1h30m\"`, `\"1d\"`; `\"64 MiB\"`,
   `\"10MB\"`.
 - Relative paths start at the folder of the configuration file.

@@ -11,7 +11,8 @@
 //!                   syntax faults   unknown keys, types,        what keys mean
 //!                        │          ranges, spellings           to each other
 //!                        └────────────────┴──────────┬───────────────┘
-//!   table: every key, once ──► walk               Faults: all of them, in the file's order
+//!   table: every key, once ──► walk               Faults: all of them, in the file's order;
+//!                                                 warnings travel with good Settings
 //!                          ──► manual: template and docs/CONFIG.md
 //! ```
 //!
@@ -22,6 +23,7 @@
 mod address;
 mod convert;
 mod fault;
+mod groups;
 mod loops;
 mod manual;
 mod quantity;

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use super::address::{Allow, Listen};
 use super::convert::At;
 use super::fault::Report;
+use super::groups;
 use super::loops::{LOOP, Place, collides};
 use super::settings::{
-    Cache, Canary, Hits, Local, Log, Policy, ResponsePolicy, Route, Server, Settings, Status,
+    Cache, Canary, EXCEPTIONS_ZONE, Hits, Local, Log, Policy, ResponsePolicy, Route, Server,
+    Settings, Status, ZoneFormat,
 };
 use super::spelling::{nearest, quote, quote_path};
-use super::table::MAX_POLICIES;
+use super::table::{MAX_POLICIES, MAX_UPSTREAMS};
 use super::upstreams::{self, Upstreams};
 use super::walk::{Document, Part};
 use crate::dns::name::Name;
@@ -35,12 +37,15 @@ pub(super) fn resolve(
     let upstreams = upstreams::resolve(document.all("upstream[]"), &server, &mut resolver);
     let routes = resolver.routes(document.all("route[]"), &upstreams);
     let policies = resolver.policies(document.all("policy[]"));
+    let parts = document.all("group[]");
+    let groups = groups::resolve(parts, &policies, &upstreams, &mut resolver);
     let cache = resolver.cache(document.one("cache"));
     let status = resolver.status(document.one("status"), &server);
     let log = resolver.log(document.one("log"));
     if !resolver.report.is_empty() {
         return None;
     }
+    groups::warn(parts, &groups, &policies.list, &server.allow, resolver.report);
     let Upstreams { list, places, .. } = upstreams;
     let fault = |(at, socket, key)| {
         let fault = resolver.report.fault(at, key, LOOP);
@@ -53,13 +58,25 @@ pub(super) fn resolve(
         upstreams: list,
         routes,
         local: local(document),
-        policies,
+        policies: policies.list,
         response_policy: response_policy(document.one("response_policy")),
+        groups,
         cache,
         canary: canary(document.one("canary")),
         log,
         status,
+        warnings: resolver.report.take_warnings(),
     })
+}
+
+/// The policy zones of the file.
+pub(super) struct Policies {
+    /// Those without a fault.
+    pub(super) list: Vec<Policy>,
+    /// Names of all sections in order.
+    pub(super) zones: Vec<Name>,
+    /// False if some section's zone could not be read.
+    pub(super) zones_known: bool,
 }
 
 /// What the parts of the resolution share.
@@ -133,6 +150,7 @@ impl Resolver<'_, '_> {
             self.required(part, "upstream");
             let zones: Vec<At<Name>> = part.given("zones").unwrap_or_default();
             for zone in &zones {
+                self.refuse_reserved(zone, part.key("zones"));
                 if let Some(first) = seen.insert(zone.value, zone.at) {
                     let line = self.report.line(first);
                     let message = format!("the zone has a route already, on line {line}");
@@ -140,32 +158,44 @@ impl Resolver<'_, '_> {
                 }
             }
             let Some(name) = part.given::<String>("upstream") else { continue };
-            let Some(upstream) = upstreams.names.iter().position(|known| *known == name) else {
-                if upstreams.names_known {
-                    self.no_such_upstream(part, &name, &upstreams.names);
-                }
-                continue;
-            };
+            let Some(upstream) = self.upstream(part, &name, upstreams) else { continue };
             routes.push(Route { zones: values(zones), upstream, filter: part.value("filter") });
         }
         routes
     }
 
-    fn no_such_upstream(&mut self, part: &Part, name: &str, known: &[String]) {
-        let advice = match nearest(name, known.iter().map(String::as_str)) {
-            Some(nearest) => format!("did you mean \"{nearest}\"?"),
-            None => format!("there are: {}", known.join(", ")),
-        };
-        self.fault(part, "upstream", format!("no [[upstream]] is named {}; {advice}", quote(name)));
+    /// Index of the upstream that the section's key `upstream` names.
+    pub(super) fn upstream(
+        &mut self,
+        part: &Part,
+        name: &str,
+        upstreams: &Upstreams,
+    ) -> Option<usize> {
+        let found = upstreams.names.iter().position(|known| *known == name);
+        if found.is_none() && upstreams.names_known {
+            let advice = advice(name, &upstreams.names);
+            let message = format!("no [[upstream]] is named {}; {advice}", quote(name));
+            self.fault(part, "upstream", message);
+        }
+        found
     }
 
-    fn policies(&mut self, parts: &[Part]) -> Vec<Policy> {
+    /// A fault if the zone is the one that exceptions have.
+    fn refuse_reserved(&mut self, zone: &At<Name>, key: &str) {
+        if is_reserved(&zone.value) {
+            let message = "this zone name is reserved: Culvert's own exceptions act under it; \
+                take another name";
+            self.report.add(zone.at, key, message);
+        }
+    }
+
+    fn policies(&mut self, parts: &[Part]) -> Policies {
         if let Some(part) = parts.get(MAX_POLICIES) {
             let message = format!("there are more than {MAX_POLICIES} policy zones");
             self.report.add(part.at, "policy[]", message);
         }
         let mut seen: HashMap<Name, usize> = HashMap::new();
-        let mut policies = Vec::new();
+        let (mut list, mut zones) = (Vec::new(), Vec::new());
         for part in parts {
             self.required(part, "zone");
             // a zone that another source would fill has been answered with "not yet" already
@@ -173,16 +203,28 @@ impl Resolver<'_, '_> {
                 self.required(part, "file");
             }
             let zone: Option<Name> = part.given("zone");
+            if let Some(zone) = zone {
+                zones.push(zone);
+                self.refuse_reserved(&At { at: part.at("zone"), value: zone }, part.key("zone"));
+            }
             if let Some(first) = zone.and_then(|zone| seen.insert(zone, part.at("zone"))) {
                 let line = self.report.line(first);
                 let message = format!("the zone is given already, on line {line}");
                 self.fault(part, "zone", message);
             }
+            let format: ZoneFormat = part.value("format");
+            if format == ZoneFormat::Rpz && part.has("subdomains") && !part.is_bad("format") {
+                let message = "goes with the formats \"domains\" and \"hosts\" only, since rules \
+                    of \"rpz\" say it themselves (\"*.name\"); take it out";
+                self.fault(part, "subdomains", message);
+            }
             let file = self.readable(part, "file");
             let (Some(zone), Some(file)) = (zone, file) else { continue };
-            policies.push(Policy {
+            list.push(Policy {
                 zone,
                 file,
+                format,
+                subdomains: part.value("subdomains"),
                 mode: part.value("mode"),
                 action: part.value("action"),
                 recursive_only: part.value("recursive_only"),
@@ -194,7 +236,8 @@ impl Resolver<'_, '_> {
                 max_rules: part.value("max_rules"),
             });
         }
-        policies
+        let zones_known = zones.len() == parts.len();
+        Policies { list, zones, zones_known }
     }
 
     fn cache(&mut self, part: &Part) -> Cache {
@@ -230,7 +273,7 @@ impl Resolver<'_, '_> {
     }
 
     /// A fault if the section does not give the key at all.
-    fn required(&mut self, part: &Part, key: &str) {
+    pub(super) fn required(&mut self, part: &Part, key: &str) {
         if !part.has(key) {
             self.report.add(part.at, part.key(key), "is missing");
         }
@@ -256,11 +299,31 @@ fn response_policy(part: &Part) -> ResponsePolicy {
         min_ns_dots: part.value::<u64>("min_ns_dots") as usize,
         nsip: part.value("nsip"),
         nsdname: part.value("nsdname"),
+        svcb_hints: part.value("svcb_hints"),
+        ede_zone: part.value("ede_zone"),
     }
 }
 
 fn canary(part: &Part) -> Canary {
     Canary { resolves: values(part.value("resolves")), blocked: values(part.value("blocked")) }
+}
+
+/// True for the zone name that exceptions have.
+pub(super) fn is_reserved(zone: &Name) -> bool {
+    EXCEPTIONS_ZONE.parse().is_ok_and(|reserved: Name| *zone == reserved)
+}
+
+/// What to write instead of a word that is not among the known ones, of which there may be none.
+pub(super) fn advice(word: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return "there is none".to_owned();
+    }
+    // a file with more of them has that fault already
+    let known = &known[..known.len().min(MAX_POLICIES.max(MAX_UPSTREAMS))];
+    match nearest(word, known.iter().map(String::as_str)) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None => format!("there are: {}", known.join(", ")),
+    }
 }
 
 /// The entries of a list without their places.

@@ -4,10 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::address::{Allow, Listen};
+use super::fault::Fault;
 use super::loops::Place;
 use super::url::Secret;
 use crate::dns::name::Name;
+
+/// Zone name under which Culvert's own exceptions act, in every group and before all other zones;
+/// no `[[policy]]` and no route has it.
+pub const EXCEPTIONS_ZONE: &str = "exceptions.culvert";
 
 /// Declares an enum whose variants have a word each in the configuration file.
 macro_rules! words {
@@ -47,6 +54,9 @@ pub struct Settings {
     pub policies: Vec<Policy>,
     /// What holds for all policy zones.
     pub response_policy: ResponsePolicy,
+    /// Clients with policy zones or an upstream of their own; names are unique, and no network
+    /// is in two groups. At most [`crate::limits::GROUPS`].
+    pub groups: Vec<Group>,
     /// The answer cache.
     pub cache: Cache,
     /// Names that show whether the service and its policy work.
@@ -55,6 +65,8 @@ pub struct Settings {
     pub log: Log,
     /// The status listener.
     pub status: Status,
+    /// What was accepted but is probably not meant, in the order of the file.
+    pub warnings: Vec<Fault>,
     /// Upstream addresses and where they stand in the file, for `own_address_faults`.
     pub(super) places: Vec<Place>,
 }
@@ -167,8 +179,13 @@ pub struct Local {
 pub struct Policy {
     /// Name of the zone.
     pub zone: Name,
-    /// Its master file.
+    /// The file with its rules.
     pub file: PathBuf,
+    /// How the file is written.
+    pub format: ZoneFormat,
+    /// The names of a list stand for all names below them too; without meaning for
+    /// [`ZoneFormat::Rpz`].
+    pub subdomains: bool,
     /// Whether matches act.
     pub mode: Mode,
     /// What every match does.
@@ -187,6 +204,18 @@ pub struct Policy {
     pub until_loaded: UntilLoaded,
     /// A version of the zone with more rules is not taken.
     pub max_rules: u64,
+}
+
+words! {
+    /// How the file of a policy zone is written.
+    ZoneFormat {
+        /// A master file (RFC 1035 section 5) with rules.
+        Rpz = "rpz",
+        /// Names to block, one a line.
+        Domains = "domains",
+        /// The form of `/etc/hosts`; its names are blocked.
+        Hosts = "hosts",
+    }
 }
 
 words! {
@@ -267,6 +296,11 @@ pub struct ResponsePolicy {
     pub nsip: bool,
     /// NSDNAME triggers are judged.
     pub nsdname: bool,
+    /// IP triggers are held against the address hints of HTTPS and SVCB answers too (RFC 9460
+    /// section 7.3).
+    pub svcb_hints: bool,
+    /// The text of the extended error (RFC 8914) names the policy zone.
+    pub ede_zone: bool,
 }
 
 words! {
@@ -277,6 +311,24 @@ words! {
         /// Nothing is changed, everything is logged.
         Monitor = "monitor",
     }
+}
+
+/// One `[[group]]`: clients with policy zones or an upstream of their own.
+///
+/// A client is in the group that has the longest prefix around it; one that is in none has all
+/// of [`Settings::policies`] in their order, and the first upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Unique name.
+    pub name: String,
+    /// Its networks; never empty, host bits are zero, none an IPv4 network in IPv6 form.
+    pub clients: Vec<IpNet>,
+    /// Indexes into [`Settings::policies`] in the group's order, none twice, maybe none at all;
+    /// `None`: all zones in their order.
+    pub policies: Option<Vec<usize>>,
+    /// Index into [`Settings::upstreams`] of the default upstream of these clients; routes go
+    /// before it. `None`: the first one.
+    pub upstream: Option<usize>,
 }
 
 /// Section `[cache]`.

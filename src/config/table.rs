@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::quantity::{show_duration, show_size};
-use super::settings::{Ede, Enforcement, LogFormat, Mode, Outside};
+use super::settings::{Ede, Enforcement, LogFormat, Mode, Outside, ZoneFormat};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,10 @@ pub(super) enum Kind {
     },
     Listen,
     Allow,
+    /// Networks and single addresses of clients.
+    Networks {
+        min: usize,
+    },
     Addresses {
         min: usize,
     },
@@ -156,7 +160,7 @@ impl Kind {
             Kind::Name => "a domain name".to_owned(),
             Kind::Names { .. } => "a list of domain names".to_owned(),
             Kind::Listen => "a list of addresses with ports".to_owned(),
-            Kind::Allow => "a list of networks".to_owned(),
+            Kind::Allow | Kind::Networks { .. } => "a list of networks".to_owned(),
             Kind::Addresses { .. } => "a list of addresses".to_owned(),
             Kind::Url => "an https URL".to_owned(),
             Kind::UrlPaths => "a list of URL paths".to_owned(),
@@ -214,10 +218,11 @@ pub(super) static SECTIONS: &[Section] = &[
         "there are no zone transfers that a key could sign; take the section out",
         "Keys for zone transfers.",
     ),
-    later(
+    ready(
         "group[]",
-        "all clients have one policy; take the section out",
-        "Clients with a policy order or an upstream of their own.",
+        "Clients with policy zones or an upstream of their own. Of all groups' networks the \
+         longest prefix that holds a client wins. Clients in no group have all policy zones in \
+         their order and the default upstream. At most 256.",
     ),
     later(
         "exception[]",
@@ -332,7 +337,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     key("policy[].zone", Kind::Name, Fault("\"block.local\""),
         "Name of the policy zone; unique."),
     key("policy[].file", Kind::Path, Fault("\"rpz/block.rpz\""),
-        "Its master file."),
+        "The file with its rules, written as `format` says."),
+    key("policy[].format", Kind::Choice(ZoneFormat::WORDS), Default("\"rpz\""),
+        "\"rpz\" is a master file with rules (RPZ); \"domains\" a list of names to block, one a \
+         line; \"hosts\" a file in the form of /etc/hosts whose names are blocked."),
+    key("policy[].subdomains", Kind::Bool, Default("true"),
+        "The names of a list stand for all names below them too. Goes with the formats \
+         \"domains\" and \"hosts\" only."),
     not_yet("policy[].primaries", FILES_ONLY, "Servers to transfer the zone from."),
     not_yet("policy[].notify_from", FILES_ONLY, "Who may send NOTIFY besides the primaries."),
     not_yet("policy[].tsig", FILES_ONLY, "Key that signs the transfers."),
@@ -376,16 +387,29 @@ pub(super) static SETTINGS: &[Setting] = &[
         "NSIP triggers are judged."),
     key("response_policy.nsdname", Kind::Bool, Default("true"),
         "NSDNAME triggers are judged."),
+    key("response_policy.svcb_hints", Kind::Bool, Default("true"),
+        "IP rules look at the address hints inside HTTPS and SVCB answers too (RFC 9460)."),
+    key("response_policy.ede_zone", Kind::Bool, Default("false"),
+        "The extended error's text names the policy zone."),
 
     not_yet("tsig[].name", "", "Name of the key."),
     not_yet("tsig[].algorithm", "", "Its algorithm."),
     not_yet("tsig[].secret_file", "", "File that holds the secret."),
     not_yet("tsig[].secret", "", "The secret in base64."),
 
-    not_yet("group[].name", "", "Name of the group."),
-    not_yet("group[].clients", "", "Its clients; the longest prefix wins."),
-    not_yet("group[].policies", "", "The policy zones for these clients."),
-    not_yet("group[].upstream", "", "The default upstream of these clients."),
+    key("group[].name", Kind::Label, Fault("\"guests\""),
+        "Unique name, for logs and metrics."),
+    key("group[].clients", Kind::Networks { min: 1 }, Fault("[\"192.168.50.0/24\", \"10.0.0.7\"]"),
+        "Its clients: networks and addresses. A network is in one group only."),
+    key("group[].policies", Kind::Names { min: 0 },
+        Means("all policy zones in their order", "[\"block.local\"]"),
+        "The whole list of policy zones for these clients, in this order; with `[]` nothing is \
+         filtered. A zone that is not in the list does not act on these clients, an allow list \
+         of your own included."),
+    key("group[].upstream", Kind::Label,
+        Means("the first [[upstream]]", "\"service\""),
+        "Name of the default upstream of these clients. Names with a route go where the route \
+         says."),
 
     key("cache.enabled", Kind::Bool, Default("true"),
         "Answers are kept at all."),

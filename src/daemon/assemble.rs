@@ -19,11 +19,13 @@ use crate::pipeline::local::LocalNames;
 use crate::pipeline::{Keeper, Outside, Routes, Snapshot, local};
 use crate::policy::action::{Action, LocalData, LocalRecord};
 use crate::policy::set::{Mode, Override, PolicySet, ZoneSettings};
+use crate::policy::trigger::TriggerKind;
+use crate::policy::view::Group;
 use crate::report::{Destination, Format, Writer};
 use crate::rpz::ZoneError;
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
-use crate::zones::Source;
+use crate::zones::{Source, Terms};
 
 /// Why the relay does not start, or a reload changes nothing.
 #[derive(Debug)]
@@ -158,6 +160,24 @@ pub(super) fn monitor_only(settings: &Settings) -> bool {
     settings.response_policy.mode == written::Enforcement::Monitor
 }
 
+/// Under which terms the zones hold, exceptions and suspension left aside.
+pub(super) fn terms(settings: &Settings) -> Terms {
+    let judged = &settings.response_policy;
+    let switches = [(TriggerKind::Nsdname, judged.nsdname), (TriggerKind::Nsip, judged.nsip)];
+    let off = switches.into_iter().filter(|(_, on)| !on);
+    let group = |group: &written::Group| Group {
+        name: group.name.clone(),
+        clients: group.clients.clone(),
+        zones: group.policies.clone(),
+    };
+    Terms {
+        groups: settings.groups.iter().map(group).collect(),
+        exceptions: Arc::default(),
+        monitor: monitor_only(settings),
+        ignored: off.map(|(kind, _)| kind).collect(),
+    }
+}
+
 /// The policy zones and where they come from.
 pub(super) fn sources(settings: &Settings) -> Vec<Source> {
     let source = |policy: &written::Policy| Source {
@@ -180,6 +200,12 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
                 written::Ede::Filtered => Some(code::FILTERED),
                 written::Ede::Prohibited => Some(code::PROHIBITED),
             },
+            ede_text: if settings.response_policy.ede_zone {
+                format!("blocked by policy zone {}", policy.zone).into()
+            } else {
+                "blocked by policy".into()
+            },
+            remote: false,
             log: policy.log,
         },
         file: policy.file.clone(),
@@ -277,7 +303,12 @@ pub(super) fn snapshot(
     let mut routes = Routes::new(Arc::clone(&upstreams[0]));
     for route in &settings.routes {
         for zone in &route.zones {
-            routes.add(zone, Arc::clone(&upstreams[route.upstream]));
+            routes.add(zone, Arc::clone(&upstreams[route.upstream]), route.filter);
+        }
+    }
+    for (group, view) in settings.groups.iter().zip(1..) {
+        if let Some(upstream) = group.upstream {
+            routes.set_default(view, Arc::clone(&upstreams[upstream]));
         }
     }
     Snapshot {
@@ -290,6 +321,8 @@ pub(super) fn snapshot(
         policy,
         break_dnssec: settings.response_policy.break_dnssec,
         wait: settings.response_policy.wait,
+        svcb_hints: settings.response_policy.svcb_hints,
+        min_ns_dots: settings.response_policy.min_ns_dots,
         negative_soa: settings.response_policy.negative_soa,
         local: Arc::new(LocalNames::new(&local::Settings {
             hosts: settings.local.hosts.clone(),

@@ -25,11 +25,12 @@ use crate::limits;
 use crate::listener::{self, Ports, TcpLimits, Worker};
 use crate::metrics::Counters;
 use crate::pipeline::{Keeper, Road, Snapshot};
+use crate::policy::exceptions::Exceptions;
 use crate::policy::set::PolicySet;
 use crate::report::{Destination, Writer};
 use crate::sys;
 use crate::upstream::Upstream;
-use crate::zones::Zones;
+use crate::zones::{Terms, Zones};
 
 mod assemble;
 pub mod journal;
@@ -57,6 +58,8 @@ pub struct Checked {
     pub upstreams: usize,
     /// Policy zones, with their rules and skipped records.
     pub zones: Vec<admin::ZoneSummary>,
+    /// What is accepted but probably not meant.
+    pub warnings: Vec<config::Fault>,
 }
 
 /// Everything that start, reload and check build before anything takes effect.
@@ -93,6 +96,27 @@ struct Current {
     probers: Vec<(Arc<Upstream>, AbortHandle)>,
     generation: u64,
     reload_error: Option<String>,
+    exceptions: Arc<Exceptions>,
+}
+
+/// What the next generation of policy is built upon, so that nothing long is done while others
+/// wait.
+enum Basis {
+    /// The zones are the same as before.
+    #[allow(dead_code)]
+    Same,
+    /// The tables of a set that was made of the new zones.
+    Zones(Arc<PolicySet>),
+    /// A whole snapshot with such a set.
+    All(Snapshot),
+}
+
+impl Current {
+    /// Under which terms the zones hold now.
+    fn terms(&self) -> Terms {
+        let terms = assemble::terms(&self.settings);
+        Terms { exceptions: Arc::clone(&self.exceptions), ..terms }
+    }
 }
 
 /// Reads and builds everything, changes nothing: what `culvert check` accepts starts.
@@ -104,6 +128,7 @@ pub fn check(config: &Path) -> Result<Checked, Trouble> {
         file: config.display().to_string(),
         upstreams: plan.upstreams.len(),
         zones: plan.zones.status(&plan.policy).iter().map(admin::ZoneSummary::of).collect(),
+        warnings: plan.settings.warnings,
     })
 }
 
@@ -198,6 +223,13 @@ async fn drain(relay: &Arc<Relay>) {
     let _ = waiting.await;
 }
 
+/// Logs what the configuration says but probably does not mean.
+fn log_warnings(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 fn unlisted(e: std::io::Error) -> Trouble {
     Trouble::System(format!("the addresses of this host cannot be listed: {e}"))
 }
@@ -218,7 +250,7 @@ fn plan(
         return Err(Trouble::Loops(loops));
     }
     let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
-    let policy = zones.policy(generation, assemble::monitor_only(&settings));
+    let policy = zones.policy(generation, &assemble::terms(&settings), None);
     let upstreams = assemble::upstreams(&settings, previous, sink)?;
     Ok(Plan { settings, acl, zones, policy, upstreams })
 }
@@ -231,6 +263,7 @@ impl Relay {
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
         let Plan { settings, acl, zones, policy, upstreams } =
             plan(settings, &Zones::default(), &[], 1, &sink)?;
+        log_warnings(&settings);
 
         let server_name = assemble::server_name(&settings);
         let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
@@ -261,6 +294,7 @@ impl Relay {
             probers: Vec::new(),
             generation: 1,
             reload_error: None,
+            exceptions: Arc::default(),
         };
         let relay = Arc::new(Relay {
             options,
@@ -277,6 +311,8 @@ impl Relay {
             reloading: AsyncMutex::new(()),
         });
         relay.adopt_upstreams(upstreams);
+        // what loading took and does not need any more
+        sys::return_memory();
         Ok(relay)
     }
 
@@ -320,27 +356,29 @@ impl Relay {
     fn apply(self: &Arc<Self>, plan: Plan) -> String {
         let Plan { settings, acl, zones, policy, upstreams } = plan;
         let restart = assemble::needs_restart(&self.lock().settings, &settings);
-        let generation = policy.generation;
+        log_warnings(&settings);
+        let warnings = settings.warnings.len();
         let rules: usize = policy.zones().iter().map(|zone| zone.rules.len()).sum();
         self.adopt_upstreams(upstreams.clone());
         let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), &upstreams);
-        let old = self.republish(|_| snapshot);
-        std::thread::spawn(move || free(old));
         self.tcp_settings.send_replace(assemble::tcp(&settings));
         // what was switched by hand stays, unless the configuration says something new
         if self.lock().settings.log.queries != settings.log.queries {
             self.road.reporter().log_queries(settings.log.queries);
         }
-        {
-            let mut current = self.lock();
+        let (old, generation) = self.renew_policy(Basis::All(snapshot), |current| {
             current.settings = settings;
             current.zones = zones;
-            current.generation = generation;
-        }
+        });
+        std::thread::spawn(move || free(old));
         self.follow_addresses();
         let mut text = format!("generation {generation} is in force, {rules} rules");
         if !restart.is_empty() {
             text.push_str(&format!("; takes effect at the next start: {}", restart.join(", ")));
+        }
+        if warnings > 0 {
+            let noun = if warnings == 1 { "warning" } else { "warnings" };
+            text.push_str(&format!("; {warnings} {noun}, told by culvert check"));
         }
         text
     }
@@ -350,23 +388,20 @@ impl Relay {
         let _one_at_a_time = self.reloading.lock().await;
         let relay = Arc::clone(self);
         off_thread(move || {
-            let (zones, generation, monitor) = {
+            let (zones, terms) = {
                 let current = relay.lock();
-                let monitor = assemble::monitor_only(&current.settings);
-                (current.zones.clone(), current.generation + 1, monitor)
+                (current.zones.clone(), current.terms())
             };
             let (zones, new_rules) = zones.refreshed(std::time::SystemTime::now());
             if !new_rules {
                 relay.lock().zones = zones;
                 return;
             }
-            let policy = Arc::new(zones.policy(generation, monitor));
-            let old = relay.republish(|old| Snapshot { policy, ..old.clone() });
-            let mut current = relay.lock();
-            current.zones = zones;
-            current.generation = generation;
+            // the long part, before anything is locked
+            let policy = zones.policy(0, &terms, Some(&relay.road.snapshot().policy));
+            let basis = Basis::Zones(Arc::new(policy));
+            let (old, generation) = relay.renew_policy(basis, |current| current.zones = zones);
             tracing::info!("policy generation {generation} is in force");
-            drop(current);
             free(old);
         })
         .await;
@@ -392,6 +427,31 @@ impl Relay {
         if *self.road.snapshot().acl != acl {
             self.republish(|old| Snapshot { acl: Arc::new(acl), ..old.clone() });
         }
+    }
+
+    /// Publishes the next generation of policy, after `change`. Gives the snapshot that was in
+    /// force, and the generation.
+    fn renew_policy(
+        &self,
+        basis: Basis,
+        change: impl FnOnce(&mut Current),
+    ) -> (Arc<Snapshot>, u64) {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (zones, terms, generation) = {
+            let mut current = self.lock();
+            change(&mut current);
+            current.generation += 1;
+            (current.zones.clone(), current.terms(), current.generation)
+        };
+        let old = self.road.snapshot();
+        let next = match basis {
+            Basis::Same => (*old).clone(),
+            Basis::Zones(policy) => Snapshot { policy, ..(*old).clone() },
+            Basis::All(snapshot) => snapshot,
+        };
+        let policy = zones.policy(generation, &terms, Some(&next.policy));
+        self.road.publish(Snapshot { policy: Arc::new(policy), ..next });
+        (old, generation)
     }
 
     /// Publishes a snapshot made of the one in force, which is given back. One at a time, so
@@ -491,6 +551,7 @@ fn free(old: Arc<Snapshot>) {
         std::thread::sleep(Duration::from_millis(5));
     }
     drop(old);
+    sys::return_memory();
 }
 
 /// Unique addresses in a stable order.

@@ -12,6 +12,7 @@
 //! Messages are looked at in place and patched, never decoded and encoded again: an odd record
 //! must not cost an answer, and compression must not get lost.
 
+mod addresses;
 pub mod answer;
 pub mod compose;
 pub mod ede;

@@ -30,6 +30,8 @@ pub const NSEC: u16 = 47;
 pub const DNSKEY: u16 = 48;
 /// Hashed denial of existence.
 pub const NSEC3: u16 = 50;
+/// Service binding (RFC 9460).
+pub const SVCB: u16 = 64;
 /// Service binding for the web (RFC 9460).
 pub const HTTPS: u16 = 65;
 /// Transaction signature (RFC 8945).

@@ -53,6 +53,9 @@ counters! {
     Blocked => "blocked",
     /// Matches of rules that only watch.
     Monitored => "monitored",
+    /// Answers given though not all name servers could be looked up, so that NSDNAME and NSIP
+    /// rules may have been missed.
+    Unverified => "unverified",
     /// Answers with SERVFAIL that Culvert itself made.
     ServFail => "servfail",
     /// Queries answered SERVFAIL at once because too many were waiting.

@@ -84,7 +84,7 @@ impl Road {
             return Ok(page.garden(hit, behind, (ttl, &target), &Followed::No));
         }
         let question = Question { name: target, ..asked.query.question };
-        let found = match snap.local.answer(&question, snap.routes.find(&target).is_own) {
+        let found = match snap.local.answer(&question, pass.route(&target).is_own) {
             Some(local) => Followed::Local(local),
             None => match self.look_up(pass, &question) {
                 Ok(truth) => Followed::Truth(truth),

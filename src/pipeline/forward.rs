@@ -1,8 +1,10 @@
 //! Step 5: asking upstreams, within the client's deadline.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::outcome::Outcome;
 use super::reply::Page;
@@ -13,10 +15,19 @@ use crate::dns::ede::{Ede, code};
 use crate::dns::question::Question;
 use crate::dns::rcode;
 use crate::limits;
+use crate::metrics::Counter;
 use crate::upstream::{self, AnswerSink, Failure, Fetched, Upstream};
 
-/// What has to be asked, and whom.
-pub struct Need {
+/// What has to be asked.
+pub enum Need {
+    /// The answer itself, or a part of it.
+    Truth(Wanted),
+    /// Name servers and their addresses, for policy.
+    Servers(Vec<Wanted>),
+}
+
+/// One question, and whom to ask it.
+pub struct Wanted {
     pub(super) upstream: Arc<Upstream>,
     pub(super) question: Question,
 }
@@ -27,6 +38,16 @@ pub(super) struct Known {
     outcomes: Vec<(usize, Question, Result<Arc<Entry>, u16>)>,
     /// The upstream takes so long that a stale answer is better.
     pub(super) slow: bool,
+    /// Look-ups that were for the answer itself.
+    truths: usize,
+    /// Look-ups of name servers and their addresses.
+    pub(super) server_lookups: usize,
+    /// Until when those are waited for, once there were some.
+    servers_until: Option<Instant>,
+    /// That time is over: what is missing is no match.
+    pub(super) servers_late: bool,
+    /// The last judgement could not look at all name servers.
+    pub(super) unverified: Cell<bool>,
 }
 
 impl Known {
@@ -36,16 +57,16 @@ impl Known {
         all.find(|(i, q, _)| *i == id && q == question).map(|(_, _, outcome)| outcome)
     }
 
-    /// True if nothing had to be asked.
-    pub(super) fn is_empty(&self) -> bool {
-        self.outcomes.is_empty()
+    /// True if an upstream was asked for the answer itself.
+    pub(super) fn has_asked(&self) -> bool {
+        self.truths > 0
     }
 }
 
 impl Road {
     /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
     /// second type), until there is a reply. Always ends before the client gives up.
-    pub(super) async fn forward(&self, asked: &Asked<'_>, mut need: Box<Need>) -> Option<Vec<u8>> {
+    pub(super) async fn forward(&self, asked: &Asked<'_>, need: Box<Need>) -> Option<Vec<u8>> {
         let spent = Moment::now().since(asked.arrived);
         let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
         let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
@@ -54,8 +75,20 @@ impl Road {
         // no room is taken while nothing is there to be written
         let mut buf = Vec::new();
         let room = Page::room(asked, self.snapshot().payload);
-        for _ in 0..limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
-            let Need { upstream, question } = *need;
+        let mut need = *need;
+        while known.truths < limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
+            let Wanted { upstream, question } = match need {
+                Need::Truth(wanted) => wanted,
+                Need::Servers(wanted) => {
+                    self.ask_servers(asked, wanted, &mut known, deadline).await;
+                    buf.resize(room, 0);
+                    match self.judge_now(asked, &known, &mut buf) {
+                        Judged::Ask(next) => need = *next,
+                        judged => return self.sent(asked, &known, judged, &buf),
+                    }
+                    continue;
+                }
+            };
             let asking = upstream.ask(&question, asked.source.worker);
             tokio::pin!(asking);
             let mut outcome = Err(code::NETWORK_ERROR);
@@ -80,22 +113,63 @@ impl Road {
                 outcome = self.taken(said);
             }
             known.outcomes.push((upstream.id(), question, outcome));
+            known.truths += 1;
             buf.resize(room, 0);
             match self.judge_now(asked, &known, &mut buf) {
-                Judged::Ask(next) => need = next,
-                judged => return self.sent(asked, judged, &buf),
+                Judged::Ask(next) => need = *next,
+                judged => return self.sent(asked, &known, judged, &buf),
             }
         }
         let snap = self.snapshot();
         let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
         let len = Page::new(&snap, asked, Moment::now(), &mut buf).code(rcode::SERVFAIL, Some(ede));
-        self.sent(asked, Judged::Reply(len, Outcome::Failed), &buf)
+        self.sent(asked, &known, Judged::Reply(len, Outcome::Failed), &buf)
+    }
+
+    /// Looks up name servers, several at a time, and waits for them as long as a query may wait
+    /// for that. What takes longer goes on in the background and fills the cache.
+    async fn ask_servers(
+        &self,
+        asked: &Asked<'_>,
+        wanted: Vec<Wanted>,
+        known: &mut Known,
+        deadline: Instant,
+    ) {
+        let first = Instant::now() + limits::SERVER_WAIT;
+        let until = (*known.servers_until.get_or_insert(first)).min(deadline);
+        let worker = asked.source.worker;
+        known.server_lookups += wanted.len();
+        let mut asking = futures_util::stream::iter(wanted)
+            .map(move |Wanted { upstream, question }| async move {
+                let said = upstream.ask(&question, worker).await;
+                (upstream.id(), question, said)
+            })
+            .buffer_unordered(limits::SERVER_LOOKUPS_AT_ONCE);
+        loop {
+            match timeout_at(until, asking.next()).await {
+                Ok(Some((id, question, said))) => {
+                    known.outcomes.push((id, question, self.taken(said)));
+                }
+                Ok(None) => return,
+                Err(_) => break,
+            }
+        }
+        known.servers_late = true;
+        if let Ok(place) = Arc::clone(&self.background).try_acquire_owned() {
+            tokio::spawn(async move {
+                let rest = asking.for_each(|_| std::future::ready(()));
+                // late is late: the cache has what came
+                let _ = timeout(limits::SERVER_BACKGROUND, rest).await;
+                drop(place);
+            });
+        }
     }
 
     /// A pass from the start, under the snapshot in force now.
     fn judge_now(&self, asked: &Asked<'_>, known: &Known, buf: &mut [u8]) -> Judged {
         let snap = self.snapshot();
-        self.judge(Pass { snap: &snap, asked, known, now: Moment::now() }, buf)
+        known.unverified.set(false);
+        self.judge(Pass::new(&snap, asked, known, Moment::now()), buf)
     }
 
     /// The reply, if one can be given now.
@@ -107,11 +181,20 @@ impl Road {
     ) -> Option<Option<Vec<u8>>> {
         match self.judge_now(asked, known, buf) {
             Judged::Ask(_) => None,
-            judged => Some(self.sent(asked, judged, buf)),
+            judged => Some(self.sent(asked, known, judged, buf)),
         }
     }
 
-    fn sent(&self, asked: &Asked<'_>, judged: Judged, buf: &[u8]) -> Option<Vec<u8>> {
+    fn sent(
+        &self,
+        asked: &Asked<'_>,
+        known: &Known,
+        judged: Judged,
+        buf: &[u8],
+    ) -> Option<Vec<u8>> {
+        if known.unverified.get() {
+            self.counters.worker(asked.source.worker).count(Counter::Unverified);
+        }
         match judged {
             Judged::Reply(len, outcome) => {
                 self.ended(asked, outcome, &buf[..len]);

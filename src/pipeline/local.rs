@@ -79,6 +79,8 @@ pub struct LocalNames {
 pub struct LocalAnswer<'l> {
     /// Response code.
     pub rcode: u16,
+    /// It is an entry of the operator's own hosts table.
+    pub is_host: bool,
     found: Data<'l>,
     zone: Name,
     negative_ttl: u32,
@@ -123,10 +125,13 @@ impl LocalNames {
     pub fn answer(&self, question: &Question, routed: bool) -> Option<LocalAnswer<'_>> {
         let (name, rtype) = (&question.name, question.rtype);
         let answer = |rcode, found, zone, negative_ttl| {
-            Some(LocalAnswer { rcode, found, zone, negative_ttl })
+            Some(LocalAnswer { rcode, is_host: false, found, zone, negative_ttl })
         };
         // what a person edits must not be remembered for hours
-        let host = |found, zone| answer(rcode::NOERROR, found, zone, HOSTS_TTL);
+        let host = |found, zone| {
+            let (rcode, negative_ttl) = (rcode::NOERROR, HOSTS_TTL);
+            Some(LocalAnswer { rcode, is_host: true, found, zone, negative_ttl })
+        };
         let found = |found, zone| answer(rcode::NOERROR, found, zone, SPECIAL_TTL);
         if !self.hosts.is_empty()
             && let Some(addresses) = self.hosts.get(name)
@@ -161,6 +166,18 @@ impl LocalNames {
 }
 
 impl LocalAnswer<'_> {
+    /// Addresses of the asked type, if this is a host's entry.
+    pub fn each_address(&self, qtype: u16, each: &mut dyn FnMut(IpAddr)) {
+        if let (true, Data::Addresses(addresses)) = (self.is_host, &self.found) {
+            let wanted = |ip: &IpAddr| match qtype {
+                rtype::A => ip.is_ipv4(),
+                rtype::AAAA => ip.is_ipv6(),
+                other => other == rtype::ANY,
+            };
+            addresses.iter().copied().filter(wanted).for_each(each);
+        }
+    }
+
     /// Writes the records; a SOA in authority if there are none.
     pub fn write(&self, owner: &Name, qtype: u16, out: &mut Composer<'_, '_>) {
         let any = qtype == rtype::ANY;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::forward::{Known, Need};
+use super::forward::{Known, Need, Wanted};
 use super::outcome::Outcome;
 use super::{Pass, Road};
 use crate::cache::{Entry, Failed, Found};
@@ -42,7 +42,7 @@ impl Truth {
     pub(super) fn outcome(&self, known: &Known) -> Outcome {
         match self {
             Truth::Answer { stale: true, .. } => Outcome::Stale,
-            Truth::Answer { .. } if known.is_empty() => Outcome::Cached,
+            Truth::Answer { .. } if !known.has_asked() => Outcome::Cached,
             Truth::Answer { .. } => Outcome::Forwarded,
             Truth::Failed(..) => Outcome::Failed,
         }
@@ -67,9 +67,13 @@ impl Road {
         }
     }
 
-    fn look_up_one(&self, pass: Pass<'_>, question: &Question) -> Result<Truth, Lacking> {
-        let Pass { snap, asked, known, now } = pass;
-        let upstream = snap.routes.find(&question.name).upstream;
+    pub(super) fn look_up_one(
+        &self,
+        pass: Pass<'_>,
+        question: &Question,
+    ) -> Result<Truth, Lacking> {
+        let Pass { asked, known, now, .. } = pass;
+        let upstream = pass.route(&question.name).upstream;
         let id = upstream.id();
         let fault = match known.get(id, question) {
             Some(Ok(entry)) => {
@@ -95,10 +99,8 @@ impl Road {
                 stale(entry)
             }
             (Found::Missing(_), None) if asked.query.recursion_desired() => {
-                return Err(Some(Box::new(Need {
-                    upstream: Arc::clone(upstream),
-                    question: *question,
-                })));
+                let upstream = Arc::clone(upstream);
+                return Err(Some(Box::new(Need::Truth(Wanted { upstream, question: *question }))));
             }
             (Found::Missing(_), None) => return Err(None),
         })

@@ -6,11 +6,13 @@
 //!    ▼
 //!  receive ── 1 admit            access list, header, opcode, class  ─► refuse, formerr, silence
 //!    │
-//!  judge ──── 2 query policy     QNAME rules: the first zone with a match wins  ─► act
-//!    │        3 local            hosts, special names                           ─► local answer
+//!  judge ──── 2 query policy     exceptions, CLIENT-IP and QNAME rules: what matches already,
+//!    │                           if nothing unknown could still win               ─► act
+//!    │        3 local            hosts, special names                             ─► local answer
 //!    │        4 look up          cache; what this query has fetched already
 //!    │                           nothing there ─► Ask ─► finish: 5 forward, then judge again
-//!    │        6 response policy  each name of the alias chain, fresh or cached  ─► act
+//!    │        6 response policy  each name of the alias chain, fresh or cached: QNAME, then
+//!    │                           IP, NSDNAME, NSIP                                ─► act
 //!    │        7 reply            id, case, TTLs, EDNS, EDE, truncation
 //!    ▼        8 outcome          counters, hit log
 //!  reply or silence
@@ -21,26 +23,29 @@
 //! explained by exactly one generation of policy, the one in force when it leaves.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 
 use crate::acl::Permit;
 use crate::cache::{Cache, Entry};
 use crate::clock::Moment;
 use crate::dns::ede::{Ede, code};
+use crate::dns::name::Name;
 use crate::dns::query::Query;
 use crate::dns::rcode;
 use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
 use crate::metrics::{Counter, Counters};
 use crate::policy::action::Action;
-use crate::policy::stage::Hit;
+use crate::policy::stage::{Hit, Judge, NoEvidence, Place as Standing, Stage};
 use crate::report::Reporter;
 
 mod act;
 mod admit;
+mod evidence;
 mod forward;
 pub mod local;
 mod lookup;
@@ -49,12 +54,13 @@ mod reply;
 mod snapshot;
 
 use act::Acted;
+use evidence::{Facts, Reached};
 use forward::Known;
-pub use forward::{Keeper, Need};
-use local::LocalAnswer;
+pub use forward::{Keeper, Need, Wanted};
 use lookup::Lacking;
 use outcome::Outcome;
-use reply::{Behind, Page};
+use reply::Page;
+use snapshot::Route;
 pub use snapshot::{Outside, Routes, Snapshot};
 
 /// The road. One for all workers; it holds nothing that a query could wait for.
@@ -63,6 +69,10 @@ pub struct Road {
     cache: Arc<Cache>,
     counters: Arc<Counters>,
     reporter: Reporter,
+    /// Places for look-ups of name servers that nobody waits for any more.
+    background: Arc<Semaphore>,
+    /// When the log last told of name servers that could not be looked up.
+    unverified_line: Mutex<Option<Moment>>,
 }
 
 /// A query that was admitted.
@@ -82,6 +92,43 @@ struct Pass<'p> {
     asked: &'p Asked<'p>,
     known: &'p Known,
     now: Moment,
+    /// The client's view of policy.
+    judge: Judge<'p>,
+}
+
+impl<'p> Pass<'p> {
+    fn new(snap: &'p Snapshot, asked: &'p Asked<'p>, known: &'p Known, now: Moment) -> Pass<'p> {
+        let recursive = asked.query.recursion_desired();
+        let judge = snap.policy.judge(asked.source.client.ip(), recursive);
+        Pass { snap, asked, known, now, judge }
+    }
+
+    /// Where a name goes.
+    fn route(&self, name: &Name) -> Route<'p> {
+        self.snap.routes.find(name, self.judge.view().number)
+    }
+
+    /// A name of an answer's chain, judged by what is known at once: 0 is the query's own.
+    fn stage(&self, entry: &Entry, link: usize) -> Option<Stage<'p>> {
+        let question = &self.asked.query.question.name;
+        let name = match link.checked_sub(1) {
+            None => *question,
+            Some(link) => entry.answer.link_target(link)?,
+        };
+        // data from outside is never the operator's own, whatever name it bears
+        let is_own = |name| {
+            let route = self.route(name);
+            route.is_own && !route.is_filtered
+        };
+        let own = is_own(question) && (link == 0 || is_own(&name));
+        Some(self.judge.stage(&name, Standing { first: link == 0, own }))
+    }
+
+    /// DNSSEC shelters a name of an answer's chain from policy.
+    fn is_exempt(&self, entry: &Entry, link: usize) -> bool {
+        let asks = !self.snap.break_dnssec && self.asked.query.question.dnssec_ok;
+        asks && entry.answer.is_signed_at(link)
+    }
 }
 
 /// Where one pass of judgement ends.
@@ -132,7 +179,14 @@ impl Road {
         counters: Arc<Counters>,
         reporter: Reporter,
     ) -> Road {
-        Road { live: ArcSwap::from_pointee(snapshot), cache, counters, reporter }
+        Road {
+            live: ArcSwap::from_pointee(snapshot),
+            cache,
+            counters,
+            reporter,
+            background: Arc::new(Semaphore::new(limits::SERVER_BACKGROUND_QUERIES)),
+            unverified_line: Mutex::new(None),
+        }
     }
 
     /// Publishes a snapshot: the very next judgement is made under it.
@@ -169,21 +223,26 @@ impl Road {
         let mut page = Page::new(snap, asked, pass.now, buf);
 
         // 2 query policy
-        let first = snap.policy.stage(name, query.recursion_desired());
-        let winner = first.winner();
-        let waits = snap.waits_for_truth(&query.question);
-        let route = snap.routes.find(name);
+        let route = pass.route(name);
         let local = snap.local.answer(&query.question, route.is_own);
-        if let Some(hit) = winner
-            && (!waits || local.is_some())
+        let own = (route.is_own && !route.is_filtered) || local.as_ref().is_some_and(|l| l.is_host);
+        let mut stage = pass.judge.stage(name, Standing { first: true, own });
+        let reached = local.as_ref().map_or(Reached::Query, Reached::Local);
+        let facts = Facts { road: self, pass, name: *name, reached };
+        if local.is_some() {
+            stage.see_addresses(&facts);
+        }
+        let at_once = stage.is_decided() && !snap.waits_for_truth(&query.question);
+        if (at_once || local.is_some())
+            && let Some(hit) = stage.hit(&facts)
         {
-            return self.act(pass, &mut page, &hit, (None, local.as_ref()));
+            return self.act(pass, &mut page, &hit, reached);
         }
 
         // 3 local
-        if let Some(local) = local {
-            let len = page.local(&local);
-            return self.clean(pass, None, Judged::Reply(len, Outcome::Local));
+        if let Some(local) = &local {
+            let len = page.local(local);
+            return self.clean(pass, reached, Judged::Reply(len, Outcome::Local));
         }
 
         // 4 look up
@@ -192,53 +251,71 @@ impl Road {
             Err(lacking) => return self.ask_or_refuse(pass, lacking, &mut page),
         };
         let Some(entry) = truth.usable() else {
+            // a failure has no addresses: what matched before decides, unless truth comes first
+            if !snap.waits_for_truth(&query.question)
+                && let Some(hit) = stage.hit(&NoEvidence)
+            {
+                return self.act(pass, &mut page, &hit, Reached::Query);
+            }
             let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
-            return self.clean(pass, None, judged);
+            return self.clean(pass, Reached::Query, judged);
         };
 
         // 6 response policy
-        let exempts = !snap.break_dnssec && query.question.dnssec_ok;
-        let is_exempt = |stage| exempts && entry.answer.is_signed_at(stage);
-        if let Some(hit) = winner
-            && !is_exempt(0)
-        {
-            return self.act(pass, &mut page, &hit, (None, None));
-        }
-        for link in 0..entry.answer.link_count() {
-            let Some(name) = entry.answer.link_target(link) else { break };
-            let stage = snap.policy.stage(&name, query.recursion_desired());
-            if let Some(hit) = stage.winner()
-                && !is_exempt(link + 1)
-            {
-                let behind = (Some((entry, link)), None);
-                return self.act(pass, &mut page, &hit, behind);
-            }
+        if let Some(judged) = self.judge_answer(pass, &mut page, entry) {
+            return judged;
         }
 
         // 7 reply
         let outcome = truth.outcome(known);
         let judged = Judged::Reply(page.truth(&truth), outcome);
-        self.clean(pass, Some(entry), judged)
+        self.clean(pass, Reached::Stage(entry, entry.answer.link_count()), judged)
     }
 
-    /// Applies the rule that won. `behind` is the answer, and the link of its chain that led to
-    /// the name that was hit; `None` for the query's own name, which may be a local one.
+    /// Step 6: the names of the chain one after the other, each by all its triggers. `None`: no
+    /// rule acts.
+    fn judge_answer(
+        &self,
+        pass: Pass<'_>,
+        page: &mut Page<'_>,
+        entry: &Arc<Entry>,
+    ) -> Option<Judged> {
+        for link in 0..=entry.answer.link_count() {
+            let mut stage = pass.stage(entry, link)?;
+            let reached = Reached::Stage(entry, link);
+            let facts = Facts { road: self, pass, name: *stage.name(), reached };
+            stage.see_addresses(&facts);
+            if pass.is_exempt(entry, link) {
+                continue;
+            }
+            if let Err(need) = self.see_servers(&mut stage, &facts) {
+                return Some(Judged::Ask(need));
+            }
+            if let Some(hit) = stage.hit(&facts) {
+                return Some(self.act(pass, page, &hit, reached));
+            }
+        }
+        None
+    }
+
+    /// Applies the rule that won.
     fn act(
         &self,
         pass: Pass<'_>,
         page: &mut Page<'_>,
         hit: &Hit<'_>,
-        (behind, local): (Behind<'_>, Option<&LocalAnswer<'_>>),
+        reached: Reached<'_>,
     ) -> Judged {
         let tcp = pass.asked.source.transport == Transport::Tcp;
+        let behind = reached.behind();
         let acted = match hit.action {
             Action::Nxdomain => page.negative(hit, behind, rcode::NXDOMAIN),
             Action::Nodata => page.negative(hit, behind, rcode::NOERROR),
             Action::Drop => Acted::silence(),
             Action::TcpOnly if !tcp => page.come_over_tcp(),
-            Action::TcpOnly | Action::Passthru => match local {
-                Some(local) => Acted::reply(page.local(local), Outcome::Local),
-                None => match self.look_up(pass, &pass.asked.query.question) {
+            Action::TcpOnly | Action::Passthru => match reached {
+                Reached::Local(local) => Acted::reply(page.local(local), Outcome::Local),
+                _ => match self.look_up(pass, &pass.asked.query.question) {
                     Ok(truth) => Acted::reply(page.truth(&truth), truth.outcome(pass.known)),
                     Err(lacking) => return self.ask_or_refuse(pass, lacking, page),
                 },
@@ -248,14 +325,13 @@ impl Road {
                 Err(need) => return Judged::Ask(need),
             },
         };
-        self.log_hits(pass, behind, Some((hit, acted.policy_word(hit))));
+        self.log_hits(pass, reached, Some((hit, acted.policy_word(hit))));
         acted.judged()
     }
 
     /// Ends a judgement in which no rule acted; those that watch are still heard.
-    fn clean(&self, pass: Pass<'_>, entry: Option<&Arc<Entry>>, judged: Judged) -> Judged {
-        let behind = entry.map(|entry| (entry, entry.answer.link_count()));
-        self.log_hits(pass, behind, None);
+    fn clean(&self, pass: Pass<'_>, reached: Reached<'_>, judged: Judged) -> Judged {
+        self.log_hits(pass, reached, None);
         judged
     }
 
@@ -265,7 +341,7 @@ impl Road {
             return Judged::Ask(need);
         }
         let judged = Judged::Reply(page.code(rcode::REFUSED, None), Outcome::Refused);
-        self.clean(pass, None, judged)
+        self.clean(pass, Reached::Query, judged)
     }
 }
 
@@ -344,8 +420,12 @@ impl Road {
             Err(refusal) => return refusal.answer(snap, source, packet, cells, reply),
         };
         let known = Known::default();
-        let pass = Pass { snap, asked: &asked, known: &known, now: asked.arrived };
-        match self.judge(pass, reply) {
+        let pass = Pass::new(snap, &asked, &known, asked.arrived);
+        let judged = self.judge(pass, reply);
+        if known.unverified.get() && !matches!(judged, Judged::Ask(_)) {
+            cells.count(Counter::Unverified);
+        }
+        match judged {
             Judged::Reply(len, outcome) => {
                 self.ended(&asked, outcome, &reply[..len]);
                 Step::Reply(len)

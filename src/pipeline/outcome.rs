@@ -1,12 +1,12 @@
 //! Step 8: how a query ended. One enum feeds the counters and the logs.
 
-use super::reply::Behind;
-use super::{Asked, Pass, Road};
+use super::evidence::{Facts, Reached};
+use super::{Asked, Pass, Road, Standing};
 use crate::clock;
 use crate::dns::flag;
 use crate::listener::Transport;
 use crate::metrics::Counter;
-use crate::policy::stage::Hit;
+use crate::policy::stage::{Heard, Hit};
 use crate::report::{HitRecord, QueryRecord};
 
 /// How a query ended.
@@ -88,31 +88,50 @@ impl Road {
         }
     }
 
-    /// Logs the rule that acted, and the rules that only watch at every name that was reached:
-    /// the query's own, and the links of the chain up to and with the one in `behind`.
+    /// Logs the rule that acted, and those that only watch: each zone's first match at the names
+    /// that were reached, by what was known there.
     pub(super) fn log_hits(
         &self,
         pass: Pass<'_>,
-        behind: Behind<'_>,
+        reached: Reached<'_>,
         acted: Option<(&Hit<'_>, &'static str)>,
     ) {
-        let Pass { snap, asked, .. } = pass;
         if let Some((hit, word)) = acted {
-            self.reporter.hit(record(asked, hit, word, true));
+            self.reporter.hit(record(pass.asked, hit, word, true));
         }
-        if !snap.policy.is_watching() {
-            return;
+        if pass.snap.policy.is_watching() {
+            self.log_watching(pass, reached);
         }
+    }
+
+    fn log_watching(&self, pass: Pass<'_>, reached: Reached<'_>) {
+        let Pass { snap, asked, .. } = pass;
         let cells = self.counters.worker(asked.source.worker);
-        let links = behind
-            .into_iter()
-            .flat_map(|(entry, last)| (0..=last).map_while(|link| entry.answer.link_target(link)));
-        for name in std::iter::once(asked.query.question.name).chain(links) {
-            let stage = snap.policy.stage(&name, asked.query.recursion_desired());
-            for hit in stage.watching() {
-                cells.count(Counter::Monitored);
-                self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
+        let mut heard = Heard::default();
+        let mut note = |hit: Hit<'_>| {
+            cells.count(Counter::Monitored);
+            self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
+        };
+        let Reached::Stage(entry, last) = reached else {
+            let name = asked.query.question.name;
+            let own = matches!(reached, Reached::Local(local) if local.is_host);
+            let route = snap.routes.find(&name, pass.judge.view().number);
+            let own = own || (route.is_own && !route.is_filtered);
+            let mut stage = pass.judge.stage(&name, Standing { first: true, own });
+            let facts = Facts { road: self, pass, name, reached };
+            stage.see_addresses(&facts);
+            return stage.watching(&mut heard, &facts, &mut note);
+        };
+        for link in 0..=last {
+            let Some(mut stage) = pass.stage(entry, link) else { return };
+            if pass.is_exempt(entry, link) {
+                continue;
             }
+            let reached = Reached::Stage(entry, link);
+            let facts = Facts { road: self, pass, name: *stage.name(), reached };
+            stage.see_addresses(&facts);
+            self.overhear_servers(&mut stage, &facts);
+            stage.watching(&mut heard, &facts, &mut note);
         }
     }
 }
@@ -125,9 +144,9 @@ fn record(asked: &Asked<'_>, hit: &Hit<'_>, action: &'static str, enforced: bool
         qtype: asked.query.question.rtype,
         trigger: hit.trigger,
         zone: std::sync::Arc::clone(hit.zone),
-        matched: hit.name,
-        labels: hit.labels,
-        wildcard: hit.wildcard,
+        name: hit.name,
+        matched: hit.matched,
+        exception: hit.exception.cloned(),
         action,
         enforced,
     }

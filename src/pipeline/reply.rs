@@ -185,8 +185,9 @@ impl<'p> Page<'p> {
         Acted::reply(out.finish(), Outcome::Blocked(Blocked::Nxdomain))
     }
 
-    fn policy_reply(&mut self, hit: &Hit<'_>, code: u16) -> Composer<'_, 'static> {
-        let ede = hit.zone.settings.ede.map(|code| Ede::new(code, "blocked by policy"));
+    fn policy_reply<'h>(&mut self, hit: &Hit<'h>, code: u16) -> Composer<'_, 'h> {
+        let settings = &hit.zone.settings;
+        let ede = settings.ede.map(|code| Ede::new(code, &settings.ede_text));
         Composer::reply(self.buf, self.asked.query, self.form, code, ede)
     }
 }

@@ -28,13 +28,17 @@ pub struct Snapshot {
     pub outside: Outside,
     /// UDP payload size that is advertised, and the longest UDP reply in octets.
     pub payload: u16,
-    /// The policy zones.
+    /// The policy zones, groups and exceptions.
     pub policy: Arc<PolicySet>,
     /// Policy acts on signed answers too; otherwise DO=1 exempts them.
     pub break_dnssec: bool,
     /// Names are resolved before a rule on the query's name answers (BIND's
     /// `qname-wait-recurse`).
     pub wait: bool,
+    /// IP rules look at the address hints in HTTPS and SVCB records too.
+    pub svcb_hints: bool,
+    /// NSDNAME and NSIP rules look at the servers of names with at least this many dots.
+    pub min_ns_dots: usize,
     /// Blocked negative answers get a synthesized SOA in authority, so that clients cache them.
     pub negative_soa: bool,
     /// Hosts and special names.
@@ -53,7 +57,9 @@ impl Snapshot {
 /// Which upstream a name goes to: the longest suffix wins.
 pub struct Routes {
     default: Arc<Upstream>,
-    by_suffix: SuffixMap<Arc<Upstream>>,
+    /// Default upstreams of the groups, by the number of their view.
+    of_views: Vec<Option<Arc<Upstream>>>,
+    by_suffix: SuffixMap<(Arc<Upstream>, bool)>,
 }
 
 /// Where one name goes.
@@ -62,25 +68,42 @@ pub struct Route<'r> {
     pub upstream: &'r Arc<Upstream>,
     /// A route other than "." names it, so it is no special name.
     pub is_own: bool,
+    /// Policy zones from elsewhere act on it.
+    pub is_filtered: bool,
 }
 
 impl Routes {
     /// Everything goes to `default`, until routes are added.
     pub fn new(default: Arc<Upstream>) -> Routes {
-        Routes { default, by_suffix: SuffixMap::default() }
+        Routes { default, of_views: Vec::new(), by_suffix: SuffixMap::default() }
     }
 
-    /// Sends a domain and everything below it to `upstream`.
-    pub fn add(&mut self, domain: &Name, upstream: Arc<Upstream>) {
-        self.by_suffix.insert(domain, upstream);
+    /// Sends a domain and everything below it to `upstream`. Policy zones from elsewhere act
+    /// there only with `filter`.
+    pub fn add(&mut self, domain: &Name, upstream: Arc<Upstream>, filter: bool) {
+        self.by_suffix.insert(domain, (upstream, filter));
     }
 
-    /// Where `name` goes.
+    /// Gives the clients of one view a default of their own.
+    pub fn set_default(&mut self, view: usize, upstream: Arc<Upstream>) {
+        if self.of_views.len() <= view {
+            self.of_views.resize(view + 1, None);
+        }
+        self.of_views[view] = Some(upstream);
+    }
+
+    /// Where `name` goes when a client of this view asks.
     #[inline]
-    pub fn find(&self, name: &Name) -> Route<'_> {
+    pub fn find(&self, name: &Name, view: usize) -> Route<'_> {
         match self.by_suffix.find(name) {
-            Some((upstream, labels)) => Route { upstream, is_own: labels > 0 },
-            None => Route { upstream: &self.default, is_own: false },
+            Some(((upstream, filter), labels)) if labels > 0 => {
+                Route { upstream, is_own: true, is_filtered: *filter }
+            }
+            found => {
+                let own = self.of_views.get(view).and_then(Option::as_ref);
+                let default = found.map_or(&self.default, |((upstream, _), _)| upstream);
+                Route { upstream: own.unwrap_or(default), is_own: false, is_filtered: true }
+            }
         }
     }
 }

@@ -1,22 +1,31 @@
-//! The response policy engine: triggers, actions, zones, precedence. It knows no RPZ spelling.
+//! The response policy engine: triggers, actions, zones, precedence. It knows no zone file.
 //!
 //! ```text
-//!   rules::ZoneRules (one per zone) ──build──► set::PolicySet   one generation, immutable
-//!                                                │ names: one merged matcher for all zones
-//!   a name of the query or of its alias chain ─► stage() ─► Stage::winner     the rule that acts
-//!                                                           Stage::watching   rules that only log
+//!   rules::ZoneRules (one per zone) ──► tables: one merged matcher for all zones
+//!                                         │  names (QNAME, NSDNAME)
+//!                                         │  prefixes (CLIENT-IP, IP, NSIP)
+//!   settings, groups, exceptions ───────► set::PolicySet      one generation, immutable
+//!                                         │
+//!   client ─► view ─► judge() ─► stage(name) ─► hit        the rule that acts
+//!                                               watching   rules that only log
 //! ```
 //!
-//! Zones are ordered: the first one with a match wins. Within a zone: client IP, QNAME, IP,
-//! NSDNAME, NSIP; the exact name before the wildcard, and wildcards as RFC 4592 has them. This
-//! version enforces QNAME rules; what else a zone holds is counted and reported.
+//! Exceptions come first. Zones are ordered, by the configuration or by the client's group: the
+//! first one with a match wins. Within a zone: client IP, QNAME, IP, NSDNAME, NSIP; the exact
+//! name before the wildcard, and wildcards as RFC 4592 has them; the longest prefix over all
+//! addresses of an answer.
 //!
 //! Pure: no sockets, no files, no clock.
 
 pub mod action;
+pub mod exceptions;
 pub mod names;
 pub mod oracle;
+pub mod prefixes;
 pub mod rules;
 pub mod set;
+pub mod spelling;
 pub mod stage;
+mod tables;
 pub mod trigger;
+pub mod view;

@@ -43,6 +43,21 @@ pub struct ZoneRules {
 }
 
 impl ZoneRules {
+    /// A zone without rules.
+    pub fn none(origin: Name) -> ZoneRules {
+        ZoneRules {
+            origin,
+            soa: Soa::default(),
+            names: RuleArena::default(),
+            nsdnames: RuleArena::default(),
+            prefixes: Vec::new(),
+            data: Vec::new(),
+            skipped: Skipped::default(),
+            counts: Counts::default(),
+            included: Vec::new(),
+        }
+    }
+
     /// Number of rules.
     pub fn len(&self) -> usize {
         self.names.len() + self.nsdnames.len() + self.prefixes.len()
@@ -65,7 +80,7 @@ impl ZoneRules {
 }
 
 /// The fields of a SOA record that a zone's life depends on (RFC 1035 section 3.3.13).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Soa {
     /// Time to live of the record itself, in seconds.
     pub ttl: u32,

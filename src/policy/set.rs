@@ -1,10 +1,14 @@
-//! One generation of policy: all zones in their order, and one matcher over all of them.
+//! One generation of policy: all zones in their order, the views of them, the exceptions, and
+//! one matcher over all of it.
 
 use std::sync::Arc;
 
 use super::action::{Action, ActionCode, CnameTarget, LocalData};
-use super::names::{NameTable, NameWriter};
+use super::exceptions::{self, Exceptions};
 use super::rules::ZoneRules;
+use super::tables::Tables;
+use super::trigger::TriggerKind;
+use super::view::{Group, View, Views};
 use crate::dns::name::Name;
 use crate::limits;
 
@@ -48,6 +52,10 @@ pub struct ZoneSettings {
     pub max_ttl: u32,
     /// Extended error code of answers that it changed.
     pub ede: Option<u16>,
+    /// Text of that extended error.
+    pub ede_text: Arc<str>,
+    /// It comes from elsewhere: its rules leave the operator's own hosts and routed names alone.
+    pub remote: bool,
     /// Its matches are logged.
     pub log: bool,
 }
@@ -73,14 +81,15 @@ impl Zone {
         }
     }
 
-    /// The action of a rule on `name`, after the zone's override.
-    pub(super) fn effective(&self, code: u32, name: &Name) -> Action {
+    /// The action of a rule after the zone's override. `own` is the name that the rule looked
+    /// at, if it looked at one.
+    pub(super) fn effective(&self, code: u32, own: Option<&Name>) -> Action {
         match &self.settings.action {
             Override::Given => {
                 let action = ActionCode::from_u32(code).action();
                 match self.data(action).and_then(LocalData::cname) {
                     // the old spelling of passthru: an alias to the very name (also by wildcard)
-                    Some(CnameTarget::Literal(target)) if target == name => Action::Passthru,
+                    Some(CnameTarget::Literal(target)) if Some(target) == own => Action::Passthru,
                     _ => action,
                 }
             }
@@ -90,63 +99,108 @@ impl Zone {
     }
 }
 
+/// What a generation is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Its number; counts up with every change.
+    pub generation: u64,
+    /// The zones in their order. At most [`limits::POLICY_ZONES`] are taken; the configuration
+    /// refuses more.
+    pub zones: Vec<(ZoneSettings, Arc<ZoneRules>)>,
+    /// Clients with zones of their own.
+    pub groups: Vec<Group>,
+    /// Names let through or blocked by hand.
+    pub exceptions: Arc<Exceptions>,
+    /// No zone and no exception acts: everything is logged only.
+    pub monitor: bool,
+    /// Triggers that are not judged, whatever zones hold.
+    pub ignored: Vec<TriggerKind>,
+}
+
+impl Parts {
+    /// Zones and nothing else.
+    pub fn of_zones(generation: u64, zones: Vec<(ZoneSettings, Arc<ZoneRules>)>) -> Parts {
+        Parts {
+            generation,
+            zones,
+            groups: Vec::new(),
+            exceptions: Arc::default(),
+            monitor: false,
+            ignored: Vec::new(),
+        }
+    }
+}
+
 /// All zones of one generation. Immutable; look-ups take no lock and no memory.
 pub struct PolicySet {
     /// Counts up with every change.
     pub generation: u64,
     zones: Vec<Arc<Zone>>,
-    pub(super) names: NameTable,
+    pub(super) tables: Arc<Tables>,
+    pub(super) views: Views,
+    exceptions: Arc<Exceptions>,
+    /// What exceptions are shown as.
+    pub(super) exception_zone: Arc<Zone>,
+    /// Exceptions act; otherwise they are logged only.
+    pub(super) exceptions_act: bool,
+    /// Zones that have rules of a kind which is judged, by kind.
+    pub(super) present: [u64; TriggerKind::ALL.len()],
     /// Zones whose rules act, one bit each.
     pub(super) enforcing: u64,
     /// Zones whose rules only log.
     pub(super) watching: u64,
     /// Zones that leave queries without RD alone.
     pub(super) recursive_only: u64,
+    /// Zones that come from elsewhere.
+    pub(super) remote: u64,
 }
 
 impl PolicySet {
     /// No zone at all.
     pub fn empty() -> PolicySet {
-        PolicySet {
-            generation: 0,
-            zones: Vec::new(),
-            names: NameTable::empty(),
-            enforcing: 0,
-            watching: 0,
-            recursive_only: 0,
-        }
+        PolicySet::build(Parts::of_zones(0, Vec::new()), None)
     }
 
-    /// Freezes zones, in their order, into a set. At most [`limits::POLICY_ZONES`] are taken;
-    /// the configuration refuses more.
-    pub fn build(generation: u64, zones: Vec<(ZoneSettings, Arc<ZoneRules>)>) -> PolicySet {
-        let zones = &zones[..zones.len().min(limits::POLICY_ZONES)];
-        let rules = zones.iter().zip(0u8..).flat_map(|((_, rules), i)| {
-            rules.names.iter().map(move |(owner, code)| (i, owner, code.as_u32()))
-        });
-        let expected = zones.iter().map(|(_, rules)| rules.names.len()).sum();
-        let mut duplicates = vec![0; zones.len()];
-        let (names, _) = NameWriter::build(rules, expected, &mut |zone, _| {
-            duplicates[usize::from(zone)] += 1;
-        });
+    /// Freezes the parts into a set. If the rules are those of `previous`, its tables are taken
+    /// over, and the cost does not depend on the number of rules.
+    pub fn build(parts: Parts, previous: Option<&PolicySet>) -> PolicySet {
+        let Parts { generation, mut zones, groups, exceptions, monitor, ignored } = parts;
+        zones.truncate(limits::POLICY_ZONES);
+        let rules: Vec<_> = zones.iter().map(|(_, rules)| Arc::clone(rules)).collect();
+        let tables = match previous {
+            Some(previous) if previous.tables.are_of(&rules) => Arc::clone(&previous.tables),
+            _ => Arc::new(Tables::build(rules)),
+        };
+        if monitor {
+            for (settings, _) in zones.iter_mut().filter(|(s, _)| s.mode == Mode::Enforce) {
+                settings.mode = Mode::Monitor;
+            }
+        }
         let mask = |wanted: &dyn Fn(&ZoneSettings) -> bool| {
             let hit = zones.iter().enumerate().filter(|(_, (settings, _))| wanted(settings));
             hit.fold(0u64, |mask, (i, _)| mask | 1 << i)
         };
+        let present = TriggerKind::ALL
+            .map(|kind| if ignored.contains(&kind) { 0 } else { tables.present(kind) });
         PolicySet {
             generation,
+            views: Views::new(zones.len(), &groups),
+            exception_zone: exception_zone(monitor),
+            exceptions_act: !monitor,
+            present,
             enforcing: mask(&|s| s.mode == Mode::Enforce),
             watching: mask(&|s| s.mode == Mode::Monitor),
             recursive_only: mask(&|s| s.recursive_only),
-            names,
+            remote: mask(&|s| s.remote),
             zones: zones
-                .iter()
-                .zip(duplicates)
-                .map(|((settings, rules), duplicates)| {
-                    let (settings, rules) = (settings.clone(), Arc::clone(rules));
+                .into_iter()
+                .zip(tables.duplicates())
+                .map(|((settings, rules), &duplicates)| {
                     Arc::new(Zone { settings, rules, duplicates })
                 })
                 .collect(),
+            tables,
+            exceptions,
         }
     }
 
@@ -155,14 +209,43 @@ impl PolicySet {
         &self.zones
     }
 
-    /// True if some zone only watches.
+    /// The exceptions.
+    pub fn exceptions(&self) -> &Arc<Exceptions> {
+        &self.exceptions
+    }
+
+    /// All views, everybody's first.
+    pub fn views(&self) -> &[View] {
+        self.views.all()
+    }
+
+    /// True if some rule may match that only logs.
     #[inline]
     pub fn is_watching(&self) -> bool {
-        self.watching != 0
+        self.watching != 0 || (!self.exceptions_act && !self.exceptions.is_empty())
     }
 
     /// Memory of the matcher in octets, the loaded rules not counted.
     pub fn bytes(&self) -> usize {
-        self.names.bytes()
+        self.tables.bytes()
     }
+}
+
+/// What exceptions are shown as: a zone without rules of its own.
+fn exception_zone(monitor: bool) -> Arc<Zone> {
+    // the name in the constant is a valid one
+    let name = exceptions::ZONE.parse().unwrap_or(Name::ROOT);
+    let settings = ZoneSettings {
+        name,
+        mode: if monitor { Mode::Monitor } else { Mode::Enforce },
+        action: Override::Given,
+        recursive_only: false,
+        add_soa: false,
+        max_ttl: limits::EXCEPTION_TTL,
+        ede: Some(crate::dns::ede::code::BLOCKED),
+        ede_text: Arc::from("blocked by the operator"),
+        remote: false,
+        log: true,
+    };
+    Arc::new(Zone { settings, rules: Arc::new(ZoneRules::none(name)), duplicates: 0 })
 }

@@ -36,6 +36,10 @@ struct JsonHit<'a> {
     action: &'static str,
     mode: &'static str,
     matched: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -70,7 +74,9 @@ pub(super) fn hit(out: &mut String, format: Format, server: &str, hit: &HitRecor
                 serial: hit.zone.rules.soa.serial,
                 action: hit.action,
                 mode: if hit.enforced { "enforce" } else { "monitor" },
-                matched: hit.matched.to_string(),
+                matched: hit.subject(),
+                reason: hit.exception.as_ref().map(|e| &*e.reason),
+                owner: hit.exception.as_ref().map(|e| &*e.owner),
             },
         ),
         Format::Bind | Format::BindLegacy => {
@@ -84,14 +90,13 @@ pub(super) fn hit(out: &mut String, format: Format, server: &str, hit: &HitRecor
             // writing to a String cannot fail, here and below
             let _ = writeln!(
                 out,
-                "client @0x0 {}#{} ({qname}): {}rpz {} {} rewrite {qname}{kind} via {}.{}",
+                "client @0x0 {}#{} ({qname}): {}rpz {} {} rewrite {qname}{kind} via {}",
                 hit.client.ip(),
                 hit.client.port(),
                 if hit.enforced { "" } else { "disabled " },
                 hit.trigger,
                 hit.action,
-                hit.matched,
-                hit.zone.settings.name,
+                hit.rule_matched(),
             );
         }
     }

@@ -17,7 +17,10 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::dns::name::Name;
 use crate::limits;
+use crate::policy::exceptions::Exception;
 use crate::policy::set::Zone;
+use crate::policy::spelling;
+use crate::policy::stage::Matched;
 use crate::policy::trigger::TriggerKind;
 
 mod form;
@@ -41,12 +44,12 @@ pub struct HitRecord {
     pub trigger: TriggerKind,
     /// The zone the rule stands in.
     pub zone: Arc<Zone>,
-    /// The name that matched: the query's, or one its aliases lead to.
-    pub matched: Name,
-    /// Labels of the rule's owner within `matched`.
-    pub labels: u8,
-    /// The rule's owner begins with `*`.
-    pub wildcard: bool,
+    /// The name that was judged: the query's, or one that its aliases lead to.
+    pub name: Name,
+    /// What made the rule match.
+    pub matched: Matched,
+    /// The exception that stands for the rule.
+    pub exception: Option<Arc<Exception>>,
     /// What the rule did, in BIND's words.
     pub action: &'static str,
     /// False if the rule only watches.
@@ -54,19 +57,25 @@ pub struct HitRecord {
 }
 
 impl HitRecord {
-    /// Owner of the rule, without the zone's name.
-    pub fn owner(&self) -> String {
-        let name = self.matched.suffix(usize::from(self.labels));
-        match (self.wildcard, name.is_root()) {
-            (true, true) => "*".to_owned(),
-            (true, false) => format!("*.{name}"),
-            (false, _) => name.to_string(),
-        }
-    }
-
     /// Owner of the rule with the zone's name behind it, as it stands in the zone.
     pub fn rule(&self) -> String {
-        format!("{}.{}", self.owner(), self.zone.settings.name)
+        let owner = spelling::owner(self.trigger, &self.name, &self.matched);
+        format!("{owner}.{}", self.zone.settings.name)
+    }
+
+    /// Owner as BIND logs it: made from what matched, so that a wildcard does not show.
+    pub fn rule_matched(&self) -> String {
+        let owner = spelling::owner_matched(self.trigger, &self.name, &self.matched);
+        format!("{owner}.{}", self.zone.settings.name)
+    }
+
+    /// The name or address that matched.
+    pub fn subject(&self) -> String {
+        match &self.matched {
+            Matched::Name(_) => self.name.to_string(),
+            Matched::Server(server, _) => server.to_string(),
+            Matched::Address(address, _) => address.to_string(),
+        }
     }
 }
 

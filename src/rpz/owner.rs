@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::dns::name::write_wire;
+use crate::policy::spelling;
 use crate::policy::trigger::TriggerKind;
 
 /// Why something is no rule, in words for the operator.
@@ -36,15 +37,9 @@ impl Trigger<'_> {
     pub(super) fn owner_text(&self) -> String {
         let written = match self {
             Trigger::Name(_, labels) => text(labels),
-            Trigger::Prefix(_, net) => spell(net),
+            Trigger::Prefix(_, net) => spelling::prefix(net),
         };
-        match self.kind() {
-            TriggerKind::ClientIp => written + ".rpz-client-ip",
-            TriggerKind::Qname => written,
-            TriggerKind::Ip => written + ".rpz-ip",
-            TriggerKind::Nsdname => written + ".rpz-nsdname",
-            TriggerKind::Nsip => written + ".rpz-nsip",
-        }
+        written + spelling::suffix(self.kind())
     }
 }
 
@@ -140,10 +135,10 @@ fn prefix(labels: &[u8]) -> Result<IpNet, Reason> {
     let has_z = address.iter().any(|label| label.contains(&b'z'));
     let net = if address.len() == 4 && !has_z { v4(bits, address)? } else { v6(bits, address)? };
     if net.addr() != net.network() {
-        let right = spell(&net.trunc());
+        let right = spelling::prefix(&net.trunc());
         return Err(format!("the address has bits beyond its prefix; write {right}").into());
     }
-    let right = spell(&net);
+    let right = spelling::prefix(&net);
     if !right.split('.').map(str::as_bytes).eq(parts.iter().copied()) {
         return Err(format!("not the canonical spelling; write {right}").into());
     }
@@ -203,7 +198,7 @@ fn v6(bits: u8, labels: &[&[u8]]) -> Result<IpNet, Reason> {
     if let (true, Some(v4)) = (bits >= 96, address.to_ipv4_mapped()) {
         return match net(IpAddr::V4(v4), bits - 96) {
             Ok(net) if bits > 96 => {
-                let right = spell(&net.trunc());
+                let right = spelling::prefix(&net.trunc());
                 Err(format!("an IPv4 address in IPv6 form; write {right}").into())
             }
             _ => Err("an IPv6 form of all IPv4 addresses".into()),
@@ -223,46 +218,6 @@ fn number(label: &[u8], radix: u32) -> Option<u32> {
         return None;
     }
     label.iter().try_fold(0, |sum, &b| Some(sum * radix + (b as char).to_digit(radix)?))
-}
-
-/// The canonical spelling of a prefix, without the `rpz-` suffix: `24.0.2.0.192`.
-fn spell(net: &IpNet) -> String {
-    let bits = net.prefix_len();
-    match net.addr() {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{bits}.{d}.{c}.{b}.{a}")
-        }
-        IpAddr::V6(address) => {
-            let mut words = address.segments();
-            words.reverse();
-            let run = longest_zero_run(&words);
-            let mut out = bits.to_string();
-            for (i, word) in words.iter().enumerate() {
-                if i == run.start && !run.is_empty() {
-                    out.push_str(".zz");
-                }
-                if !run.contains(&i) {
-                    out.push_str(&format!(".{word:x}"));
-                }
-            }
-            out
-        }
-    }
-}
-
-/// The longest run of two or more zero words; of equal ones the last as written.
-fn longest_zero_run(words: &[u16; 8]) -> std::ops::Range<usize> {
-    let mut best = 0..0;
-    let mut start = 0;
-    for (i, &word) in words.iter().enumerate() {
-        if word != 0 {
-            start = i + 1;
-        } else if i + 1 - start >= best.len().max(2) {
-            best = start..i + 1;
-        }
-    }
-    best
 }
 
 #[cfg(test)]
@@ -379,7 +334,7 @@ mod tests {
             ] {
                 let bits = 1 + (state >> 33) as u8 % max;
                 let net = IpNet::new(address, bits).unwrap().trunc();
-                let owner = format!("{}.rpz-ip", spell(&net));
+                let owner = format!("{}.rpz-ip", spelling::prefix(&net));
                 assert_eq!(trigger(&owner).unwrap(), format!("IP {net}"), "{owner}");
             }
         }

@@ -6,7 +6,7 @@
 //!      ▼                            ▼
 //!   mmsg ── recvmmsg, sendmmsg   socket ── bind, socket options, host addresses
 //!      │                         netlink ─ "an address or a link has changed"
-//!   pktinfo ─ bytes of the       sched ─── nice value of one thread, open files
+//!   pktinfo ─ bytes of the       sched ─── nice value of one thread, open files, free memory
 //!             two ends (safe)
 //! ```
 //!
@@ -46,4 +46,4 @@ pub mod socket;
 pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPLY_MAX, send_one};
 pub use netlink::AddressWatch;
 pub use pktinfo::Local;
-pub use sched::{lower_priority, raise_open_files};
+pub use sched::{lower_priority, raise_open_files, return_memory};

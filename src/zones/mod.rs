@@ -15,8 +15,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::clock;
+use crate::policy::exceptions::Exceptions;
 use crate::policy::rules::{SkippedRecord, ZoneRules};
-use crate::policy::set::{Mode, PolicySet, ZoneSettings};
+use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
+use crate::policy::trigger::TriggerKind;
+use crate::policy::view::Group;
 use crate::rpz::{Limits, ZoneError};
 
 mod file;
@@ -45,6 +48,19 @@ struct Loaded {
     loaded: u64,
     /// Why a newer version is not in force.
     error: Option<String>,
+}
+
+/// Under which terms the zones hold.
+#[derive(Clone, Default)]
+pub struct Terms {
+    /// Clients with zones of their own.
+    pub groups: Vec<Group>,
+    /// Names let through or blocked by hand.
+    pub exceptions: Arc<Exceptions>,
+    /// Nothing acts, everything is logged.
+    pub monitor: bool,
+    /// Triggers that are not judged.
+    pub ignored: Vec<TriggerKind>,
 }
 
 /// All policy zones as they are loaded.
@@ -82,8 +98,8 @@ pub struct ZoneStatus {
     pub serial: u32,
     /// Rules it holds.
     pub rules: usize,
-    /// Rules of triggers that this version does not enforce (client IP, IP, NSDNAME, NSIP).
-    pub not_enforced: usize,
+    /// Rules by trigger, in the order of precedence.
+    pub triggers: Vec<(TriggerKind, u64)>,
     /// Records that are no usable rules.
     pub skipped: u64,
     /// The first of them, in words.
@@ -182,17 +198,25 @@ impl Zones {
         kept.collect()
     }
 
-    /// Freezes the zones into a policy set. With `monitor`, no zone acts. Takes a while with a
-    /// million rules: not for a serving thread.
-    pub fn policy(&self, generation: u64, monitor: bool) -> PolicySet {
-        let zones = self.loaded.iter().map(|zone| {
-            let mut settings = zone.source.settings.clone();
-            if monitor && settings.mode == Mode::Enforce {
-                settings.mode = Mode::Monitor;
-            }
-            (settings, Arc::clone(&zone.rules))
-        });
-        PolicySet::build(generation, zones.collect())
+    /// Freezes the zones into a policy set. With a million rules that takes a while, unless
+    /// `previous` was made of the same ones: not for a serving thread.
+    pub fn policy(
+        &self,
+        generation: u64,
+        terms: &Terms,
+        previous: Option<&PolicySet>,
+    ) -> PolicySet {
+        let zones = self.loaded.iter();
+        let zones = zones.map(|zone| (zone.source.settings.clone(), Arc::clone(&zone.rules)));
+        let parts = Parts {
+            generation,
+            zones: zones.collect(),
+            groups: terms.groups.clone(),
+            exceptions: Arc::clone(&terms.exceptions),
+            monitor: terms.monitor,
+            ignored: terms.ignored.clone(),
+        };
+        PolicySet::build(parts, previous)
     }
 
     /// State of every zone, under the policy set made of it.
@@ -210,7 +234,9 @@ impl Zones {
                     mode: frozen.map_or(zone.source.settings.mode, |z| z.settings.mode),
                     serial: rules.soa.serial,
                     rules: rules.len(),
-                    not_enforced: rules.len() - rules.names.len(),
+                    triggers: TriggerKind::ALL
+                        .map(|kind| (kind, rules.counts.by_trigger(kind)))
+                        .to_vec(),
                     skipped: rules.skipped.total,
                     skipped_first: in_words(&rules.skipped.first),
                     duplicates: frozen.map_or(0, |z| z.duplicates),
@@ -238,13 +264,6 @@ fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
             rules.skipped.total
         );
     }
-    let others = rules.len() - rules.names.len();
-    if others > 0 {
-        tracing::warn!(
-            "policy zone {name}: rules with client-IP, IP, NSDNAME or NSIP triggers, which this \
-             version does not enforce: {others}"
-        );
-    }
     let loaded = clock::wall_millis();
     let included = stamped(rules.included.iter().map(|path| PathBuf::from(&**path)));
     let (source, rules) = (source.clone(), Arc::new(rules));
@@ -270,6 +289,7 @@ fn in_words(skipped: &[SkippedRecord]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::policy::set::Override;
+    use crate::policy::stage::{Heard, NoEvidence, Place};
 
     const GOOD: &str = "$TTL 60\n@ SOA localhost. root.localhost. 7 3600 600 86400 60\n\
                         @ NS localhost.\nbad.example CNAME .\n";
@@ -284,6 +304,8 @@ mod tests {
                 add_soa: true,
                 max_ttl: 5,
                 ede: None,
+                ede_text: "blocked".into(),
+                remote: false,
                 log: true,
             },
             file: file.to_owned(),
@@ -303,7 +325,7 @@ mod tests {
         std::fs::write(&path, "no zone at all ( \n").unwrap();
         assert!(zones.changed(later()));
         let (kept, new_rules) = zones.refreshed(later());
-        let status = &kept.status(&kept.policy(2, false))[0];
+        let status = &kept.status(&kept.policy(2, &Terms::default(), None))[0];
         assert!(!new_rules && status.rules == 1 && status.serial == 7);
         assert!(status.error.as_ref().unwrap().contains("block.rpz:1"), "{:?}", status.error);
         assert!(!kept.changed(later()), "one complaint for one change");
@@ -313,7 +335,7 @@ mod tests {
         std::fs::write(&next, GOOD.replace(" 7 ", " 8 ") + "worse.example CNAME .\n").unwrap();
         std::fs::rename(&next, &path).unwrap();
         let (new, new_rules) = kept.refreshed(later());
-        let status = &new.status(&new.policy(3, false))[0];
+        let status = &new.status(&new.policy(3, &Terms::default(), None))[0];
         assert!(new_rules && status.rules == 2 && status.serial == 8 && status.error.is_none());
     }
 
@@ -331,7 +353,7 @@ mod tests {
         assert!(zones.changed(later()));
         let (zones, new_rules) = zones.refreshed(later());
         assert!(new_rules && !zones.changed(later()));
-        assert_eq!(zones.status(&zones.policy(2, false))[0].rules, 3);
+        assert_eq!(zones.status(&zones.policy(2, &Terms::default(), None))[0].rules, 3);
     }
 
     #[test]
@@ -341,17 +363,26 @@ mod tests {
         assert_eq!(faults.len(), 2);
     }
 
+    /// Whether a rule acts on the name of `GOOD`, and how many only watch.
+    fn judged(policy: &PolicySet) -> (bool, usize) {
+        let judge = policy.judge("127.0.0.1".parse().unwrap(), true);
+        let name = "bad.example".parse().unwrap();
+        let stage = judge.stage(&name, Place { first: true, own: false });
+        let mut watching = 0;
+        stage.watching(&mut Heard::default(), &NoEvidence, &mut |_| watching += 1);
+        (stage.hit(&NoEvidence).is_some(), watching)
+    }
+
     #[test]
     fn monitor_switches_all_zones() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("block.rpz");
         std::fs::write(&path, GOOD).unwrap();
         let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
-        let policy = zones.policy(1, true);
-        let stage = policy.stage(&"bad.example".parse().unwrap(), true);
-        assert!(stage.winner().is_none() && stage.watching().count() == 1);
-        let policy = zones.policy(1, false);
-        let stage = policy.stage(&"bad.example".parse().unwrap(), true);
-        assert!(stage.winner().is_some() && stage.watching().count() == 0);
+        let monitor = Terms { monitor: true, ..Terms::default() };
+        let policy = zones.policy(1, &monitor, None);
+        assert_eq!(judged(&policy), (false, 1));
+        let policy = zones.policy(1, &Terms::default(), Some(&policy));
+        assert_eq!(judged(&policy), (true, 0));
     }
 }

@@ -3,6 +3,7 @@
 mod harness;
 
 mod cache;
+mod check_groups;
 mod conformance;
 mod daemon;
 mod doh;

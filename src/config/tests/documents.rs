@@ -80,6 +80,8 @@ fn the_template_uncommented_has_known_keys_with_good_values() {
         [
             "upstream[].servers an upstream has either `url` or `servers`",
             "route[].upstream no [[upstream]] is named \"corp\"",
+            "policy[].subdomains goes with the formats \"domains\" and \"hosts\" only, since \
+             rules of \"rpz\" say it themselves (\"*.name\")",
         ]
     );
 }

@@ -72,6 +72,7 @@ fn every_other_default() {
     };
     assert_eq!(*doh(upstream), expected);
     assert!(settings.routes.is_empty() && settings.policies.is_empty());
+    assert!(settings.groups.is_empty() && settings.warnings.is_empty());
     let local = Local { special: true, canary_domain: true, hosts: vec![] };
     assert_eq!(settings.local, local);
     let response_policy = ResponsePolicy {
@@ -83,6 +84,8 @@ fn every_other_default() {
         min_ns_dots: 1,
         nsip: true,
         nsdname: true,
+        svcb_hints: true,
+        ede_zone: false,
     };
     assert_eq!(settings.response_policy, response_policy);
     let cache = Cache {
@@ -112,6 +115,8 @@ fn defaults_of_policies_and_routes() {
     let expected = Policy {
         zone: "z.example".parse().unwrap(),
         file: folder.path().join("z.rpz"),
+        format: ZoneFormat::Rpz,
+        subdomains: true,
         mode: Mode::Enforce,
         action: Action::Given,
         recursive_only: false,
@@ -163,6 +168,8 @@ canary_domain = false
 [[policy]]
 zone = "allow.local"
 file = "a.rpz"
+format = "domains"
+subdomains = false
 mode = "monitor"
 action = "cname:garden.example"
 recursive_only = true
@@ -181,6 +188,13 @@ negative_soa = false
 min_ns_dots = 2
 nsip = false
 nsdname = false
+svcb_hints = false
+ede_zone = true
+[[group]]
+name = "guests"
+clients = ["192.168.50.0/24", "2001:db8:50::/64", "10.0.0.7"]
+policies = ["ALLOW.local."]
+upstream = "corp"
 [cache]
 enabled = false
 size = "10MB"
@@ -248,6 +262,8 @@ fn a_full_file_continued() {
     let policy = Policy {
         zone: "allow.local".parse().unwrap(),
         file: at("a.rpz"),
+        format: ZoneFormat::Domains,
+        subdomains: false,
         mode: Mode::Monitor,
         action: Action::Cname("garden.example".parse().unwrap()),
         recursive_only: true,
@@ -259,6 +275,15 @@ fn a_full_file_continued() {
         max_rules: 5,
     };
     assert_eq!(settings.policies, [policy]);
+    let clients = ["192.168.50.0/24", "2001:db8:50::/64", "10.0.0.7/32"];
+    let group = Group {
+        name: "guests".to_owned(),
+        clients: clients.map(|text| text.parse().unwrap()).to_vec(),
+        policies: Some(vec![0]),
+        upstream: Some(1),
+    };
+    assert_eq!(settings.groups, [group]);
+    assert_eq!(settings.warnings, []);
     let response_policy = ResponsePolicy {
         mode: Enforcement::Monitor,
         break_dnssec: false,
@@ -268,6 +293,8 @@ fn a_full_file_continued() {
         min_ns_dots: 2,
         nsip: false,
         nsdname: false,
+        svcb_hints: false,
+        ede_zone: true,
     };
     assert_eq!(settings.response_policy, response_policy);
     let cache = Cache {

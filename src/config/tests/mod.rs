@@ -3,6 +3,7 @@
 mod documents;
 mod faults;
 mod good;
+mod groups;
 mod mutations;
 
 use std::path::Path;

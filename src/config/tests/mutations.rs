@@ -17,6 +17,11 @@ servers = ["10.0.0.53"]
 [[route]]
 zones = ["corp.example"]
 upstream = "corp"
+[[group]]
+name = "guests"
+clients = ["192.168.50.0/24", "2001:db8:50::/64"]
+policies = []
+upstream = "corp"
 [local.hosts]
 "printer.corp.example" = ["10.0.0.9"]
 [cache]

@@ -62,6 +62,12 @@ impl Pages {
         Pages { pages: std::iter::repeat_with(page).take(count).collect() }
     }
 
+    /// True if the other has nearly as many pages.
+    pub(super) fn is_about(&self, other: &Pages) -> bool {
+        let (one, two) = (self.pages.len(), other.pages.len());
+        one.abs_diff(two) <= two / 5
+    }
+
     /// True if a full page is no accident with `nodes` nodes in all.
     pub(super) fn is_crowded(&self, nodes: usize) -> bool {
         nodes < self.pages.len() * CROWDED

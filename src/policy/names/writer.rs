@@ -112,7 +112,9 @@ impl NameWriter {
                 refused(zone, owner);
             }
         }
+        // another set of pages beside the full one only if that makes a difference
         let pages = Pages::for_nodes(table.nodes);
+        let pages = (!table.pages.is_about(&pages)).then_some(pages);
         writer.settle(&mut table, pages);
         writer.children.shrink_to_fit();
         writer.strict = true;
@@ -150,7 +152,7 @@ impl NameWriter {
         }
         if self.is_worn(&next) {
             let pages = Pages::for_nodes(next.nodes);
-            self.settle(&mut next, pages);
+            self.settle(&mut next, Some(pages));
         }
         next.stamp = table.stamp.wrapping_add(1);
         self.stamp = Some(next.stamp);
@@ -271,7 +273,7 @@ impl NameWriter {
                 }
                 Err(PageFull) => {
                     let pages = table.pages.doubled();
-                    self.settle(table, pages);
+                    self.settle(table, Some(pages));
                 }
             }
         }
@@ -370,14 +372,18 @@ impl NameWriter {
             || self.wear.spill > 4096 + table.spill.len() / 2
     }
 
-    /// Lays the table out anew in `pages`, or more of them if one would be too full, with
-    /// a fresh filter and without classes and spill runs that nothing uses.
-    fn settle(&mut self, table: &mut NameTable, mut pages: Pages) {
-        while table.pages.copy_into(&mut pages).is_err() {
-            pages = pages.doubled();
+    /// Lays the table out anew in `target`, or more pages if one would be too full; without
+    /// `target` nodes stay where they are. Either way with a fresh filter, and without classes
+    /// and spill runs that nothing uses.
+    fn settle(&mut self, table: &mut NameTable, target: Option<Pages>) {
+        let mut pages = std::mem::take(&mut table.pages);
+        if let Some(mut target) = target {
+            while pages.copy_into(&mut target).is_err() {
+                target = target.doubled();
+            }
+            pages = target;
         }
         let old = table.clone();
-        table.pages = Pages::default();
         table.filter = Filter::for_nodes(table.nodes);
         table.classes = vec![Masks::default()];
         table.spill = Vec::new();

@@ -1,0 +1,253 @@
+//! What is known about a name beyond its spelling: the addresses in its answer, and its name
+//! servers, which are looked up like any other name.
+//!
+//! ```text
+//!   www.example.com ─► NS of www.example.com, example.com (those with min_ns_dots dots)
+//!                        └► each server's name ─► NSDNAME
+//!                             └► its A and AAAA ─► NSIP
+//! ```
+//!
+//! Bounded: [`limits::SERVER_LOOKUPS`] look-ups for one query. Answers come from the cache where
+//! they are there, so a look-up is shared by all names of a zone and by all clients.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::forward::{Need, Wanted};
+use super::local::LocalAnswer;
+use super::lookup::Truth;
+use super::reply::Behind;
+use super::{Pass, Road};
+use crate::cache::Entry;
+use crate::dns::name::Name;
+use crate::dns::question::Question;
+use crate::dns::rtype;
+use crate::limits;
+use crate::policy::stage::{Evidence, Stage};
+use crate::policy::trigger::TriggerKind;
+
+/// How far a judgement came: what was at hand when it ended.
+#[derive(Clone, Copy)]
+pub(super) enum Reached<'e> {
+    /// The query itself.
+    Query,
+    /// An answer that is made here.
+    Local(&'e LocalAnswer<'e>),
+    /// An answer, and the name of its chain that was judged last: 0 is the query's own.
+    Stage(&'e Arc<Entry>, usize),
+}
+
+impl<'e> Reached<'e> {
+    /// The answer whose chain led to the name that was judged last, and the link that did.
+    pub(super) fn behind(self) -> Behind<'e> {
+        match self {
+            Reached::Stage(entry, stage) => Some((entry, stage.checked_sub(1)?)),
+            Reached::Query | Reached::Local(_) => None,
+        }
+    }
+}
+
+/// The evidence for one name.
+pub(super) struct Facts<'f> {
+    pub(super) road: &'f Road,
+    pub(super) pass: Pass<'f>,
+    pub(super) name: Name,
+    /// Where the name's addresses are.
+    pub(super) reached: Reached<'f>,
+}
+
+impl Evidence for Facts<'_> {
+    fn each_address(&self, each: &mut dyn FnMut(IpAddr)) {
+        match self.reached {
+            Reached::Query => {}
+            Reached::Local(local) => local.each_address(self.pass.asked.query.question.rtype, each),
+            // they belong to the last name of the chain
+            Reached::Stage(entry, stage) if stage == entry.answer.link_count() => {
+                entry.answer.each_address(self.pass.snap.svcb_hints, each);
+            }
+            Reached::Stage(..) => {}
+        }
+    }
+
+    fn each_server(&self, each: &mut dyn FnMut(&Name)) {
+        self.road.walk_servers(self.pass, &self.name, each, None);
+    }
+
+    fn each_server_address(&self, each: &mut dyn FnMut(IpAddr)) {
+        self.road.walk_servers(self.pass, &self.name, &mut |_| (), Some(each));
+    }
+}
+
+/// What a walk over a name's servers lacked.
+#[derive(Default)]
+pub(super) struct Lacks {
+    /// Look-ups that have not been made.
+    missing: Vec<Wanted>,
+    /// Some failed, or there are more than may be made.
+    incomplete: bool,
+}
+
+/// The look-ups that one walk may still make.
+struct Budget(usize);
+
+impl Budget {
+    fn spend(&mut self) -> bool {
+        let left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        left
+    }
+}
+
+impl Road {
+    /// Takes in a name's servers, if zones that act and could still win look at them. `Err`:
+    /// these have to be looked up first.
+    pub(super) fn see_servers(
+        &self,
+        stage: &mut Stage<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<(), Box<Need>> {
+        let (names, addresses) = (stage.open(TriggerKind::Nsdname), stage.open(TriggerKind::Nsip));
+        if names | addresses == 0 {
+            return Ok(());
+        }
+        let known = facts.pass.known;
+        let mut ignored = |_: IpAddr| ();
+        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
+            if addresses == 0 { None } else { Some(&mut ignored) };
+        let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let left = limits::SERVER_LOOKUPS.saturating_sub(known.server_lookups);
+        let may_ask = facts.pass.asked.query.recursion_desired() && !known.servers_late;
+        if may_ask && left > 0 && !lacks.missing.is_empty() {
+            lacks.missing.truncate(left);
+            return Err(Box::new(Need::Servers(lacks.missing)));
+        }
+        if lacks.incomplete || !lacks.missing.is_empty() {
+            self.note_unverified(facts);
+        }
+        stage.see_servers(facts);
+        Ok(())
+    }
+
+    /// For zones that only watch: takes in what is at hand, and has the rest looked up in the
+    /// background. The client's query neither waits for it nor changes by it.
+    pub(super) fn overhear_servers(&self, stage: &mut Stage<'_>, facts: &Facts<'_>) {
+        let addresses = stage.watched(TriggerKind::Nsip);
+        if stage.watched(TriggerKind::Nsdname) | addresses == 0 {
+            return;
+        }
+        let mut ignored = |_: IpAddr| ();
+        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
+            if addresses == 0 { None } else { Some(&mut ignored) };
+        let lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let worker = facts.pass.asked.source.worker;
+        for wanted in lacks.missing.into_iter().take(limits::SERVER_LOOKUPS_AT_ONCE) {
+            // the first poll begins the fetch, which goes on by itself and fills the cache
+            let asking = wanted.upstream.ask(&wanted.question, worker);
+            let _ = futures_util::FutureExt::now_or_never(asking);
+        }
+        stage.see_servers(facts);
+    }
+
+    /// Walks over the servers of a name and of its ancestors, as far as is known without asking.
+    fn walk_servers(
+        &self,
+        pass: Pass<'_>,
+        name: &Name,
+        each: &mut dyn FnMut(&Name),
+        mut addresses: Option<&mut dyn FnMut(IpAddr)>,
+    ) -> Lacks {
+        let mut lacks = Lacks::default();
+        let mut budget = Budget(limits::SERVER_LOOKUPS);
+        let nearest = name.label_count();
+        for labels in (pass.snap.min_ns_dots + 1..=nearest).rev() {
+            let zone = name.suffix(labels);
+            let Some(found) = self.server_data(pass, zone, rtype::NS, &mut budget, &mut lacks)
+            else {
+                continue;
+            };
+            found.answer.each_server(&mut |server| {
+                // no server at all (RFC 7505 has the like for mail)
+                if server.is_root() {
+                    return;
+                }
+                each(server);
+                let Some(each_address) = addresses.as_deref_mut() else { return };
+                for rtype in [rtype::A, rtype::AAAA] {
+                    let found = self.server_data(pass, *server, rtype, &mut budget, &mut lacks);
+                    if let Some(found) = found {
+                        found.answer.each_address(false, each_address);
+                    }
+                }
+            });
+        }
+        lacks
+    }
+
+    /// The answer to one look-up, if it is at hand and no alias.
+    fn server_data(
+        &self,
+        pass: Pass<'_>,
+        name: Name,
+        rtype: u16,
+        budget: &mut Budget,
+        lacks: &mut Lacks,
+    ) -> Option<Arc<Entry>> {
+        if !budget.spend() {
+            lacks.incomplete = true;
+            return None;
+        }
+        match self.look_up_one(pass, &Question::plain(name, rtype)) {
+            Ok(Truth::Answer { entry, .. }) => match entry.answer.rcode() {
+                crate::dns::rcode::NOERROR | crate::dns::rcode::NXDOMAIN => {
+                    (entry.answer.link_count() == 0).then_some(entry)
+                }
+                _ => {
+                    lacks.incomplete = true;
+                    None
+                }
+            },
+            Ok(Truth::Failed(..)) => {
+                lacks.incomplete = true;
+                None
+            }
+            Err(Some(need)) => {
+                lacks.want(*need);
+                None
+            }
+            Err(None) => {
+                lacks.incomplete = true;
+                None
+            }
+        }
+    }
+
+    /// The answer goes out though a rule may have been missed; told once in a while.
+    fn note_unverified(&self, facts: &Facts<'_>) {
+        if facts.pass.known.unverified.replace(true) {
+            return;
+        }
+        let now = facts.pass.now;
+        let mut last = self.unverified_line.lock().unwrap_or_else(|e| e.into_inner());
+        if last.is_some_and(|last| now.since(last) < limits::SERVER_LINE_PAUSE) {
+            return;
+        }
+        *last = Some(now);
+        tracing::warn!(
+            "name servers of {} could not all be looked up: NSDNAME and NSIP rules did not \
+             match there (counted as unverified)",
+            facts.name
+        );
+    }
+}
+
+impl Lacks {
+    fn want(&mut self, need: Need) {
+        if let Need::Truth(wanted) = need
+            && !self.missing.iter().any(|other| {
+                other.question == wanted.question && Arc::ptr_eq(&other.upstream, &wanted.upstream)
+            })
+        {
+            self.missing.push(wanted);
+        }
+    }
+}
