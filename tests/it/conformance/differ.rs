@@ -4,7 +4,9 @@ use super::oracle::Server;
 use super::zones::Question;
 use crate::harness::client::{Tcp, Udp};
 use crate::harness::millis;
-use crate::harness::wire::{CD, CNAME, DNAME, Message, Query, RD, RRSIG, Record, TC};
+use crate::harness::wire::{
+    CD, CNAME, DNAME, MX, Message, NS, PTR, Query, RD, RRSIG, Record, SOA, TC,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -62,7 +64,12 @@ fn shown(record: &Record) -> String {
     let owner = record.name.to_lowercase();
     let data = match record.rtype {
         RRSIG => format!("{:?}", &record.rdata[..2.min(record.rdata.len())]),
-        CNAME | DNAME => record.data().to_lowercase(),
+        CNAME | DNAME | NS | PTR => record.data().to_lowercase(),
+        // Their names may be compressed against the question and so take its case.
+        SOA | MX => {
+            let rdata = record.rdata.to_ascii_lowercase();
+            Record { rdata, ..record.clone() }.data()
+        }
         _ => record.data(),
     };
     format!("{owner}. {} {data}", type_word(record.rtype))
@@ -170,15 +177,22 @@ pub fn differences(reference: Server, relay: Server, questions: &[Question]) -> 
             Difference { question: question.clone(), reference: ask(reference), relay: ask(relay) };
         (difference.reference != difference.relay).then_some(difference)
     };
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mine = std::iter::from_fn(|| questions.get(next.fetch_add(1, Ordering::Relaxed)));
-        mine.filter_map(|q| both(q, millis(1000), 1)).collect::<Vec<_>>()
+    let all_of = |questions: &[Question]| {
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mine = std::iter::from_fn(|| questions.get(next.fetch_add(1, Ordering::Relaxed)));
+            mine.filter_map(|q| both(q, millis(1000), 1)).collect::<Vec<_>>()
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+            let found = workers.into_iter().flat_map(|w| w.join().expect("an asking thread ends"));
+            found.collect::<Vec<_>>()
+        })
     };
-    let mut suspects: Vec<Difference> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|w| w.join().expect("an asking thread ends")).collect()
-    });
+    // Questions without RD come last: they are answered from what the others left behind.
+    let (with, without): (Vec<_>, Vec<_>) = questions.iter().cloned().partition(|q| q.recursive);
+    let mut suspects = all_of(&with);
+    suspects.extend(all_of(&without));
     suspects.sort_by(|a, b| a.question.cmp(&b.question));
     suspects.iter().filter_map(|s| both(&s.question, millis(1500), 2)).collect()
 }

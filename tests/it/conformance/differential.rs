@@ -3,12 +3,13 @@
 //! `CULVERT_SEEDS="1-50"` (or `"7,12-14"`) runs other seeds than the default ones, and
 //! `CULVERT_QUESTIONS=1000` asks more of each.
 
-use super::deviations::{DEVIATIONS, Deviation};
-use super::differ::{Difference, differences, type_word};
+use super::deviations::{DEVIATIONS, Deviation, Seen};
+use super::differ::{differences, type_word};
 use super::oracle::{Reference, Truth};
 use super::world::{Profile, World, world};
 use super::zones::{Question, Setting, setting};
 use crate::harness::relay::Relay;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Seeds that share a world, and so its server.
@@ -91,17 +92,30 @@ fn compare(
     let found = differences(reference.server, server, &setting.questions);
     let log = reference.log();
     let key = |q: &Question| (q.from, q.name.clone(), type_word(q.qtype));
-    let said = |d: &Difference| log.get(&key(&d.question)).cloned().unwrap_or_default();
-    let known = |d: &Difference| DEVIATIONS.iter().find(|known| (known.explains)(d, &said(d)));
-    let (explained, unexplained): (Vec<_>, Vec<_>) = found.iter().partition(|d| known(d).is_some());
-    for Deviation { what, why, .. } in explained.iter().filter_map(|d| known(d)) {
-        eprintln!("{profile:?} seed {seed}: meant to differ: {what}: {why}");
+    let mut explained = BTreeMap::new();
+    let mut unexplained = Vec::new();
+    for difference in &found {
+        let seen = Seen {
+            difference,
+            setting: &setting,
+            named: log.get(&key(&difference.question)).map_or(&[], Vec::as_slice),
+            relay: hits(&relay, &difference.question),
+        };
+        match DEVIATIONS.iter().find(|known| (known.explains)(&seen)) {
+            Some(Deviation { what, why, .. }) => {
+                explained.entry(what).or_insert((0, why)).0 += 1;
+            }
+            None => unexplained.push(seen),
+        }
+    }
+    for (what, (count, why)) in explained {
+        eprintln!("{profile:?} seed {seed}: {count} meant to differ: {what} ({why})");
     }
     if !unexplained.is_empty() {
         writeln!(report, "{}", heading(profile, seed, &setting, &unexplained))
             .expect("a String takes all");
-        for difference in unexplained.iter().take(SHOWN) {
-            tell(report, difference, &said(difference), &relay);
+        for seen in unexplained.iter().take(SHOWN) {
+            writeln!(report, "{seen}").expect("a String takes all");
         }
     }
     if !relay.process.is_running() {
@@ -109,11 +123,11 @@ fn compare(
             .expect("a String takes all");
     }
     let asked = setting.questions.len();
-    let hits = setting.questions.iter().filter(|q| log.contains_key(&key(q)));
-    Outcome { asked, hits: hits.count() }
+    let hits = setting.questions.iter().filter(|q| log.contains_key(&key(q))).count();
+    Outcome { asked, hits }
 }
 
-fn heading(profile: Profile, seed: u64, setting: &Setting, found: &[&Difference]) -> String {
+fn heading(profile: Profile, seed: u64, setting: &Setting, found: &[Seen]) -> String {
     let zones: Vec<_> =
         setting.zones.iter().map(|z| format!("{} {:?}", z.name, z.action)).collect();
     format!(
@@ -128,30 +142,21 @@ fn heading(profile: Profile, seed: u64, setting: &Setting, found: &[&Difference]
     )
 }
 
-fn tell(report: &mut String, difference: &Difference, said: &[String], relay: &Relay) {
-    let Difference { question, reference, relay: ours } = difference;
-    let mut lines = vec![
-        format!("  {question}"),
-        format!("     named: {reference}"),
-        format!("     relay: {ours}"),
-    ];
-    lines.extend(said.iter().map(|line| format!("     named says {line}")));
+/// What the relay's hit log says about a question.
+fn hits(relay: &Relay, question: &Question) -> Vec<String> {
     let mut hits: Vec<_> = relay.hit_lines().iter().filter_map(|l| hit(l, question)).collect();
     hits.sort();
     hits.dedup();
-    lines.extend(hits);
-    writeln!(report, "{}", lines.join("\n")).expect("a String takes all");
+    hits
 }
 
-/// A line of the relay's hit log, if it is about this question.
 fn hit(line: &str, question: &Question) -> Option<String> {
     let hit: serde_json::Value = serde_json::from_str(line).ok()?;
     let part = |key: &str| hit[key].as_str().unwrap_or("-").to_owned();
     let same = part("qname").eq_ignore_ascii_case(&question.name)
         && part("qtype") == type_word(question.qtype)
         && part("client") == question.from.to_string();
-    let parts = ["mode", "trigger", "action", "rule", "zone"].map(part);
-    same.then(|| format!("     relay says {}", parts.join(" ")))
+    same.then(|| ["mode", "trigger", "action", "rule", "zone"].map(part).join(" "))
 }
 
 /// The seeds to run: `1-3` unless the environment says otherwise.
