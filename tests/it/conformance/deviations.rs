@@ -1,7 +1,7 @@
 //! Where the relay is meant to answer otherwise than BIND, and why. `docs/RPZ.md` lists the same.
 
 use super::differ::{Difference, Heard};
-use super::zones::Setting;
+use super::zones::{Override, Setting};
 use crate::harness::wire::ANY;
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub struct Seen<'a> {
 }
 
 /// All of them. A difference that none explains fails the test.
-pub const DEVIATIONS: [Deviation; 4] = [
+pub const DEVIATIONS: [Deviation; 10] = [
     Deviation {
         what: "an alias to an unknown rpz- name is no action",
         why: "the draft reserves these names; a literal alias to one can only fail",
@@ -48,15 +48,79 @@ pub const DEVIATIONS: [Deviation; 4] = [
         },
     },
     Deviation {
+        what: "a rule that is ignored does not stop a wildcard either",
+        why: "what is no rule is no name of the zone's tree",
+        explains: ignored_below_a_wildcard,
+    },
+    Deviation {
+        what: "ANY on a rule's alias gets the alias only",
+        why: "the draft's reply to ANY is the rule's records; BIND follows some aliases",
+        explains: |seen| {
+            let Heard::Answer { rcode: "NOERROR", links: ours, rest, .. } = &seen.difference.relay
+            else {
+                return false;
+            };
+            let theirs = links(&seen.difference.reference);
+            let any = seen.difference.question.qtype == ANY;
+            any && !ours.is_empty() && rest.is_empty() && theirs.starts_with(ours)
+        },
+    },
+    Deviation {
+        what: "a rewritten answer has no signatures, those of its unaltered links included",
+        why: "nobody can validate the whole, and a part of a proof proves nothing",
+        explains: |seen| {
+            let Heard::Answer { rcode, links, rest, cut } = &seen.difference.reference else {
+                return false;
+            };
+            let bare = Heard::Answer {
+                rcode,
+                cut: *cut,
+                links: links.clone(),
+                rest: rest.iter().filter(|r| !r.contains(". RRSIG ")).cloned().collect(),
+            };
+            bare == seen.difference.relay && enforced(seen).is_some()
+        },
+    },
+    Deviation {
         what: "without wait, a rule by client or name acts although the upstream fails",
         why: "nothing is known that could overrule it; with wait = true the failure stays",
         explains: |seen| {
-            let acted = |line: &String| {
-                line.starts_with("enforce CLIENT-IP ") || line.starts_with("enforce QNAME ")
-            };
+            let by = enforced(seen).map(|hit| hit.trigger);
             is_rcode(&seen.difference.reference, "SERVFAIL")
                 && !seen.setting.wait
-                && seen.relay.iter().any(acted)
+                && matches!(by, Some("CLIENT-IP" | "QNAME"))
+        },
+    },
+    Deviation {
+        what: "an earlier zone's address rule wins although a later zone has the same one",
+        why: "draft 5.1; BIND stops looking when the later zone already hit by a longer prefix",
+        explains: same_block_in_a_later_zone,
+    },
+    Deviation {
+        what: "an address rule of a watching zone takes no part",
+        why: "BIND looks for other zones' blocks in the wrong place after such a match",
+        explains: |seen| {
+            let Some(hit) = enforced(seen) else { return false };
+            let suffix = match hit.trigger {
+                "IP" => ".rpz-ip ",
+                "NSIP" => ".rpz-nsip ",
+                "CLIENT-IP" => ".rpz-client-ip ",
+                _ => return false,
+            };
+            let before = seen.setting.zones.iter().take_while(|zone| zone.name != hit.zone);
+            let mut watching = before.filter(|zone| zone.action == Override::Monitor);
+            watching.any(|zone| zone.rules.iter().any(|r| r.to_lowercase().contains(suffix)))
+        },
+    },
+    Deviation {
+        what: "without RD, a chain that the cache holds is whole",
+        why: "BIND's cache may hold the first links only, and it answers with those",
+        explains: |seen| {
+            let Difference { question, reference, relay } = seen.difference;
+            let Heard::Answer { rcode: "NOERROR", links: cut, rest, .. } = reference else {
+                return false;
+            };
+            !question.recursive && rest.is_empty() && links(relay).starts_with(cut)
         },
     },
     Deviation {
@@ -67,6 +131,57 @@ pub const DEVIATIONS: [Deviation; 4] = [
         },
     },
 ];
+
+/// A hit of the relay that acted.
+struct Hit<'a> {
+    trigger: &'a str,
+    /// The rule's owner below its zone.
+    owner: &'a str,
+    zone: &'a str,
+}
+
+fn enforced<'a>(seen: &'a Seen) -> Option<Hit<'a>> {
+    seen.relay.iter().find_map(|line| {
+        let words: Vec<_> = line.split(' ').collect();
+        let ["enforce", trigger, _, rule, zone] = words[..] else { return None };
+        Some(Hit { trigger, owner: rule.strip_suffix(zone)?.trim_end_matches('.'), zone })
+    })
+}
+
+/// The relay hit by a wildcard that a rule without a known action stands below.
+fn ignored_below_a_wildcard(seen: &Seen) -> bool {
+    let Some(hit) = enforced(seen) else { return false };
+    let Some(parent) = hit.owner.strip_prefix('*') else { return false };
+    let zone = seen.setting.zones.iter().find(|zone| zone.name == hit.zone);
+    let ignored = |rule: &String| {
+        let rule = rule.to_lowercase();
+        let (owner, data) = rule.split_once(' ').unwrap_or_default();
+        let reserved = ["cname rpz-later.", "cname x.rpz-drop."].contains(&data);
+        reserved && owner.ends_with(&parent.to_lowercase())
+    };
+    zone.is_some_and(|zone| zone.rules.iter().any(ignored))
+}
+
+/// Both servers hit by address; the relay in an earlier zone, whose rule named's zone repeats.
+fn same_block_in_a_later_zone(seen: &Seen) -> bool {
+    let place = |zone: &str| seen.setting.zones.iter().position(|z| z.name == zone);
+    let Some(hit) = enforced(seen).filter(|h| ["IP", "NSIP"].contains(&h.trigger)) else {
+        return false;
+    };
+    let ours = place(hit.zone);
+    let theirs = seen.named.iter().filter(|line| !line.starts_with("disabled")).find_map(|line| {
+        let via = line.split(" via ").nth(1)?.split(' ').next()?;
+        let (owner, zone) = via.rsplit_once(".rpz")?.0.rsplit_once('.')?;
+        (owner.ends_with("rpz-ip") || owner.ends_with("rpz-nsip")).then_some(())?;
+        place(&format!("{zone}.rpz"))
+    });
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return false };
+    let repeated = |rule: &String| {
+        let head = rule.split(' ').next().unwrap_or_default();
+        head.eq_ignore_ascii_case(hit.owner)
+    };
+    ours < theirs && seen.setting.zones[theirs].rules.iter().any(repeated)
+}
 
 fn links(heard: &Heard) -> &[String] {
     match heard {

@@ -9,6 +9,7 @@ use super::oracle::{Reference, Truth};
 use super::world::{Profile, World, world};
 use super::zones::{Question, Setting, setting};
 use crate::harness::relay::Relay;
+use crate::harness::wire::name_bytes;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -91,7 +92,7 @@ fn compare(
     let reference = Reference::start(truth, &setting, &relay.conf);
     let found = differences(reference.server, server, &setting.questions);
     let log = reference.log();
-    let key = |q: &Question| (q.from, q.name.clone(), type_word(q.qtype));
+    let key = |q: &Question| (q.from, name_bytes(&q.name), type_word(q.qtype));
     let mut explained = BTreeMap::new();
     let mut unexplained = Vec::new();
     for difference in &found {
@@ -153,7 +154,8 @@ fn hits(relay: &Relay, question: &Question) -> Vec<String> {
 fn hit(line: &str, question: &Question) -> Option<String> {
     let hit: serde_json::Value = serde_json::from_str(line).ok()?;
     let part = |key: &str| hit[key].as_str().unwrap_or("-").to_owned();
-    let same = part("qname").eq_ignore_ascii_case(&question.name)
+    let wire = |name: &str| name_bytes(name).to_ascii_lowercase();
+    let same = wire(&part("qname")) == wire(&question.name)
         && part("qtype") == type_word(question.qtype)
         && part("client") == question.from.to_string();
     same.then(|| ["mode", "trigger", "action", "rule", "zone"].map(part).join(" "))

@@ -14,7 +14,7 @@ use crate::harness::peers::DOH_PATH;
 use crate::harness::process::{LOCAL, Process, free_port, run};
 use crate::harness::relay::Relay;
 use crate::harness::tls::Tls;
-use crate::harness::wire::NS;
+use crate::harness::wire::{NS, name_bytes};
 use crate::harness::{eventually, millis, secs};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -195,8 +195,8 @@ impl Reference {
     }
 }
 
-/// Client, name with its case, type.
-pub type Asked = (IpAddr, String, String);
+/// Client, name in wire form with its case, type.
+pub type Asked = (IpAddr, Vec<u8>, String);
 
 /// `... client @0x0 ADDR#PORT (NAME): rpz TRIGGER ACTION rewrite NAME/TYPE/CLASS via OWNER`
 fn logged(line: &str) -> Option<(Asked, String)> {
@@ -205,7 +205,7 @@ fn logged(line: &str) -> Option<(Asked, String)> {
     let mut parts = question.split(' ').next()?.rsplitn(3, '/');
     let (_class, qtype, name) = (parts.next()?, parts.next()?, parts.next()?);
     let client = head.split(' ').find_map(|word| word.split_once('#')?.0.parse().ok())?;
-    Some(((client, name.trim_end_matches('.').to_owned(), qtype.to_owned()), said.to_owned()))
+    Some(((client, name_bytes(name), qtype.to_owned()), said.to_owned()))
 }
 
 fn word(zone: &PolicyZone) -> String {

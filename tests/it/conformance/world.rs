@@ -72,7 +72,7 @@ const ODD: [&str; 14] = [
     "_dmarc",
     "inner.*.star",
     "7",
-    "32.1.0.0.10.rpz-ip",
+    "32.1.9.64.100.rpz-ip",
     "rpz-drop",
     "zz",
 ];
@@ -106,10 +106,13 @@ pub fn addresses6() -> Vec<Ipv6Addr> {
     all
 }
 
-/// Addresses that only misspelt rules are about: named 9.18 keeps such a rule in its tree,
-/// where it hides the shorter good ones.
-pub fn addresses_of_junk() -> [Ipv6Addr; 3] {
-    [1, 2, 0x10].map(|n| Ipv6Addr::new(0x3FFF, 0xBAD, 0, 1, 0, 0, 0, n))
+/// Addresses that only misspelt rules are about.
+const JUNK4: Ipv4Addr = Ipv4Addr::new(100, 64, 9, 1);
+const JUNK6: Ipv6Addr = Ipv6Addr::new(0x3FFF, 0xBAD, 0, 1, 0, 0, 0, 1);
+
+/// Addresses that rules in strange clothes are about.
+pub fn strange_addresses() -> [Ipv6Addr; 3] {
+    [1, 2, 0x10].map(|n| Ipv6Addr::new(0x3FFF, 0xCAFE, 0, 1, 0, 0, 0, n))
 }
 
 /// Addresses of name servers.
@@ -247,10 +250,13 @@ impl Builder {
             names.push(format!("{label}.{zone}"));
         }
         if self.profile.junk() {
-            for (n, address) in addresses_of_junk().iter().enumerate() {
-                self.add(zone, format!("junk{n} AAAA {address}"));
-                names.push(format!("junk{n}.{zone}"));
+            for (n, address) in strange_addresses().iter().enumerate() {
+                self.add(zone, format!("strange{n} AAAA {address}"));
+                names.push(format!("strange{n}.{zone}"));
             }
+            self.add(zone, format!("junk A {JUNK4}"));
+            self.add(zone, format!("junk AAAA {JUNK6}"));
+            names.push(format!("junk.{zone}"));
         }
         self.world.whole.push(format!("all.{zone}"));
         self.world.names.extend(names);

@@ -1,7 +1,7 @@
 //! Made-up policy for a made-up world: zones with rules of every kind, and the questions.
 
 use super::dice::Dice;
-use super::world::{Profile, World, addresses_of_junk, addresses4, addresses6, server_addresses};
+use super::world::{Profile, World, addresses4, addresses6, server_addresses, strange_addresses};
 use crate::harness::wire::{A, AAAA, ANY, CNAME, HTTPS, MX, NS, PTR, SOA, TXT};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -95,11 +95,14 @@ fn zone(dice: &mut Dice, profile: Profile, world: &World, number: usize) -> Poli
     ];
     let action = if dice.percent(30) { dice.from(&actions).clone() } else { Override::Given };
     let size = [8, 20, 45, 90][dice.below(4)];
+    // named looks for the rest in the wrong place once a watching zone met an address.
+    let blind = action == Override::Monitor && dice.percent(70);
     // One owner, one set of rules: both servers refuse an alias beside other data.
     let mut rules = BTreeMap::new();
     while rules.len() < size {
         let (owner, data) = rule(dice, profile, world);
-        let fits = owner.len() < 230;
+        let by_address = ["ip", "nsip"].iter().any(|end| owner.to_lowercase().ends_with(end));
+        let fits = owner.len() < 230 && !(blind && by_address);
         if fits {
             rules
                 .entry(owner.to_lowercase())
@@ -126,12 +129,12 @@ fn rule(dice: &mut Dice, profile: Profile, world: &World) -> (String, Vec<String
         1 => format!("*.{name}"),
         2 => above(dice, &name),
         3 => format!("be.low.{name}"),
-        4 => format!("{}.rpz-ip", prefix(dice, &addresses4(), &addresses6())),
+        4 => format!("{}.rpz-ip", prefix(dice, profile, &addresses4(), &addresses6())),
         5 => format!("{}.rpz-client-ip", client(dice)),
         6 => format!("{}.rpz-nsdname", server(dice, world)),
         7 => {
             let (four, six) = server_addresses();
-            format!("{}.rpz-nsip", prefix(dice, &four, &six))
+            format!("{}.rpz-nsip", prefix(dice, profile, &four, &six))
         }
         _ => return junk_rule(dice, name, data),
     };
@@ -173,10 +176,12 @@ fn client(dice: &mut Dice) -> String {
 }
 
 /// A block around one of these addresses, in canonical spelling.
-fn prefix(dice: &mut Dice, four: &[Ipv4Addr], six: &[Ipv6Addr]) -> String {
+fn prefix(dice: &mut Dice, profile: Profile, four: &[Ipv4Addr], six: &[Ipv6Addr]) -> String {
     if dice.percent(65) {
         let lengths = [32, 32, 32, 32, 31, 30, 29, 25, 24, 24, 17, 16, 12, 8, 1];
-        return four_labels(*dice.from(four), *dice.from(&lengths));
+        // A block of half the world would hold what only misspelt rules may be about.
+        let lengths = &lengths[..lengths.len() - usize::from(profile.junk())];
+        return four_labels(*dice.from(four), *dice.from(lengths));
     }
     let lengths = [128, 128, 128, 127, 124, 112, 96, 80, 64, 49, 48, 36, 32, 7];
     let (address, length) = (*dice.from(six), *dice.from(&lengths));
@@ -246,19 +251,19 @@ fn action(dice: &mut Dice, names: &[String]) -> Vec<String> {
 
 /// A rule that is no rule, or one in strange clothes.
 fn junk_rule(dice: &mut Dice, name: String, data: Vec<String>) -> (String, Vec<String>) {
-    // Not among them: three octets, which named 9.18 takes for words of IPv6 and keeps in its
-    // tree as ::/32, where all rules by IPv4 addresses are hidden behind it.
-    const BAD: [&str; 19] = [
-        "33.1.0.20.10.rpz-ip",
+    // They are about addresses that no good rule is about: named 9.18 keeps in its tree what it
+    // could parse, and hides shorter prefixes behind it. Not among them are three octets and
+    // five, which it takes for words of IPv6 and keeps as ::/32, with all of IPv4 inside.
+    const BAD: [&str; 18] = [
+        "33.1.9.64.100.rpz-ip",
         "0.0.0.0.0.rpz-ip",
-        "24.1.0.20.10.rpz-ip",
-        "032.1.0.20.10.rpz-ip",
-        "32.01.0.20.10.rpz-ip",
-        "32.5.1.0.20.10.rpz-ip",
-        "32.1.zz.0.20.10.rpz-ip",
-        "32.256.0.20.10.rpz-ip",
-        "x.1.0.20.10.rpz-ip",
-        "32.1.0.113.203.rpz-client-ip.rpz-ip",
+        "24.1.9.64.100.rpz-ip",
+        "032.1.9.64.100.rpz-ip",
+        "32.01.9.64.100.rpz-ip",
+        "32.1.zz.9.64.100.rpz-ip",
+        "32.257.9.64.100.rpz-ip",
+        "x.1.9.64.100.rpz-ip",
+        "32.1.9.64.100.rpz-client-ip.rpz-ip",
         "128.1.0.0.0.1.0.bad.3fff.rpz-ip",
         "128.1.zz.0.1.0.bad.3fff.rpz-ip",
         "129.1.zz.1.0.bad.3fff.rpz-ip",
@@ -269,12 +274,12 @@ fn junk_rule(dice: &mut Dice, name: String, data: Vec<String>) -> (String, Vec<S
         "rpz-ip",
         "rpz-client-ip",
     ];
-    let good = six_labels(*dice.from(&addresses_of_junk()), 128);
+    let good = six_labels(*dice.from(&strange_addresses()), 128);
     match dice.below(10) {
         0..=4 => ((*dice.from(&BAD)).to_owned(), data),
         5 => (format!("{}.RPZ-IP", good.to_uppercase()), data),
         6 => (format!("{name}.rpz-unknown"), data),
-        7 => (format!("32.1.0.20.10.rpz-ip.{name}"), data),
+        7 => (format!("32.1.9.64.100.rpz-ip.{name}"), data),
         8 => (name, vec!["CNAME rpz-later.".into()]),
         _ => (name, vec!["CNAME x.rpz-drop.".into()]),
     }
@@ -307,10 +312,19 @@ fn questions(
             dnssec_ok: false,
             edns: true,
         };
-        let full = profile == Profile::Full;
-        all.push(if full { unusual(dice, world, &all, question) } else { question });
+        all.push(match profile {
+            Profile::Full => unusual(dice, &all, question),
+            // With rules by server, ANY makes named 9.18 fail an assertion (rpz_rrset_find).
+            Profile::Junk if dice.percent(5) => any(dice, world, question),
+            _ => question,
+        });
     }
     all
+}
+
+/// A cache answers ANY with what it happens to have: only names that nothing else asks for.
+fn any(dice: &mut Dice, world: &World, question: Question) -> Question {
+    Question { name: dice.from(&world.whole).clone(), qtype: ANY, ..question }
 }
 
 fn count() -> usize {
@@ -328,13 +342,8 @@ fn owner_as_a_name(dice: &mut Dice, zones: &[PolicyZone]) -> String {
     }
 }
 
-fn unusual(
-    dice: &mut Dice,
-    world: &World,
-    earlier: &[Question],
-    mut question: Question,
-) -> Question {
-    match dice.weighted(&[62, 14, 6, 4, 6, 8]) {
+fn unusual(dice: &mut Dice, earlier: &[Question], mut question: Question) -> Question {
+    match dice.weighted(&[64, 14, 8, 4, 10]) {
         0 => {}
         1 => question.dnssec_ok = true,
         2 => {
@@ -343,12 +352,6 @@ fn unusual(
             }
         }
         3 => question.checking_disabled = true,
-        4 => {
-            // A cache answers ANY with what it happens to have: ask for names that nothing
-            // else asks for.
-            question.name = dice.from(&world.whole).clone();
-            question.qtype = ANY;
-        }
         _ => question.edns = false,
     }
     question
