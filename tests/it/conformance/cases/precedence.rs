@@ -262,3 +262,10 @@ fn the_two_families_are_apart() {
         .ask("www.example.com A")
         .gives("A 192.0.2.7");
 }
+
+#[test]
+fn servers_in_the_first_zone_before_qname_in_the_second_although_the_name_fails() {
+    in_two_zones(NSDNAME, QNAME)
+        .script("www.example.com", crate::harness::script::Script::servfail())
+        .gives("A 127.0.0.4");
+}
