@@ -89,6 +89,14 @@ fn a_garden_that_fails() {
 }
 
 #[test]
+fn a_garden_that_fails_for_a_rule_by_address() {
+    garden("BIND")
+        .script("web.garden.net", Script::servfail())
+        .zone("32.7.2.0.192.rpz-ip CNAME web.garden.net.")
+        .gives("SERVFAIL");
+}
+
+#[test]
 fn only_the_alias_for_those_who_ask_for_it() {
     let stage = garden("BIND; unbound, rpz_qtype_cname")
         .zone("www.example.com CNAME web.garden.net.")

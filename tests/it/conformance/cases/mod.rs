@@ -148,7 +148,7 @@ impl Case {
     }
 
     /// The query with a change.
-    pub fn as_query(mut self, change: fn(Query) -> Query) -> Case {
+    pub fn query(mut self, change: fn(Query) -> Query) -> Case {
         self.change = change;
         self
     }

@@ -84,7 +84,7 @@ fn without_rd_a_zone_may_stand_aside() {
     case("BIND, recursive-only")
         .zone_with("recursive_only = true", "www.example.com CNAME .")
         .zone("www.example.com CNAME *.")
-        .as_query(|query| query.flags(0))
+        .query(|query| query.flags(0))
         .gives("NODATA");
 }
 
@@ -92,7 +92,7 @@ fn without_rd_a_zone_may_stand_aside() {
 fn without_rd_a_zone_acts_by_default() {
     case("RD=0 is no way round the policy")
         .zone("www.example.com CNAME .")
-        .as_query(|query| query.flags(0))
+        .query(|query| query.flags(0))
         .gives("NXDOMAIN");
 }
 
@@ -100,7 +100,7 @@ fn without_rd_a_zone_acts_by_default() {
 fn checking_disabled_is_no_way_round() {
     case("RFC 4035 section 3.2.2 says nothing of policy")
         .zone("32.7.2.0.192.rpz-ip CNAME .")
-        .as_query(|query| query.flags(RD | CD | AD))
+        .query(|query| query.flags(RD | CD | AD))
         .gives("NXDOMAIN");
 }
 
@@ -108,7 +108,7 @@ fn checking_disabled_is_no_way_round() {
 fn no_edns_is_no_way_round() {
     case("RFC 6891 says nothing of policy")
         .zone("ns1.hoster.net.rpz-nsdname CNAME .")
-        .as_query(|query| query.no_edns())
+        .query(|query| query.no_edns())
         .gives("NXDOMAIN");
 }
 
@@ -118,7 +118,7 @@ fn signed(rules: &str, break_dnssec: bool) -> Case {
         .signed("www.example.com")
         .set(&format!("break_dnssec = {break_dnssec}"))
         .zone(rules)
-        .as_query(|query| query.dnssec_ok())
+        .query(|query| query.dnssec_ok())
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_signed_answer_is_not_spared_by_default() {
     case("DO=1 is no way round the policy")
         .signed("www.example.com")
         .zone("32.7.2.0.192.rpz-ip CNAME .")
-        .as_query(|query| query.dnssec_ok())
+        .query(|query| query.dnssec_ok())
         .gives("NXDOMAIN");
 }
 
@@ -169,7 +169,7 @@ fn an_unsigned_answer_is_not_spared_with_do() {
     case("draft 6")
         .set("break_dnssec = false")
         .zone("32.7.2.0.192.rpz-ip CNAME .")
-        .as_query(|query| query.dnssec_ok())
+        .query(|query| query.dnssec_ok())
         .gives("NXDOMAIN");
 }
 

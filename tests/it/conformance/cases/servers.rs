@@ -166,6 +166,23 @@ fn a_server_set_that_cannot_be_looked_up_is_no_match() {
 }
 
 #[test]
+fn one_server_set_that_fails_does_not_hide_the_one_above() {
+    case("draft 4.4")
+        .script("sub.example.com", Script::servfail())
+        .zone("ns1.hoster.net.rpz-nsdname CNAME .")
+        .gives("NXDOMAIN");
+}
+
+#[test]
+fn one_server_that_fails_does_not_hide_another() {
+    case("draft 4.5")
+        .data("example.com NS ns2.hoster.net\nns2.hoster.net A 203.0.113.9")
+        .script("ns1.hoster.net", Script::servfail())
+        .zone("32.9.113.0.203.rpz-nsip CNAME .")
+        .gives("NXDOMAIN");
+}
+
+#[test]
 fn the_servers_name_counts_although_its_address_fails() {
     case("draft 4.4")
         .script("ns1.hoster.net", Script::servfail())
@@ -226,9 +243,7 @@ fn a_look_up_is_kept_for_the_neighbours() {
 fn look_ups_are_questions_of_the_relay_itself() {
     let stage = case("RFC 8484 section 8")
         .zone("32.9.100.51.198.rpz-nsip CNAME .")
-        .as_query(|query| {
-            query.option(crate::harness::wire::CLIENT_SUBNET, &[0, 1, 24, 0, 9, 9, 9])
-        })
+        .query(|query| query.option(crate::harness::wire::CLIENT_SUBNET, &[0, 1, 24, 0, 9, 9, 9]))
         .gives(TRUTH);
     let request = stage.backend.request("example.com");
     let (_, qtype, class) = request.query.question.expect("a question");
