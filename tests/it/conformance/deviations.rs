@@ -18,13 +18,13 @@ pub struct Seen<'a> {
     pub difference: &'a Difference,
     pub setting: &'a Setting,
     /// What named logged about the question: `rpz TRIGGER ACTION rewrite ... via OWNER`.
-    pub named: &'a [String],
+    pub named: Vec<String>,
     /// What the relay logged: `MODE TRIGGER ACTION RULE ZONE`.
     pub relay: Vec<String>,
 }
 
 /// All of them. A difference that none explains fails the test.
-pub const DEVIATIONS: [Deviation; 13] = [
+pub const DEVIATIONS: [Deviation; 14] = [
     Deviation {
         what: "an alias to an unknown rpz- name is no action",
         why: "the draft reserves these names; a literal alias to one can only fail",
@@ -47,6 +47,11 @@ pub const DEVIATIONS: [Deviation; 13] = [
             };
             question.qtype == ANY && a == b && !rest.is_empty() && rest.is_subset(all)
         },
+    },
+    Deviation {
+        what: "a rule with an unknown rpz- action is ignored under an override too",
+        why: "what is no rule has no action to replace",
+        explains: override_of_a_reserved_action,
     },
     Deviation {
         what: "a rule that is ignored does not stop a wildcard either",
@@ -95,7 +100,7 @@ pub const DEVIATIONS: [Deviation; 13] = [
     Deviation {
         what: "an address rule that a later zone repeats keeps its place",
         why: "draft 5.1 and 5.4; of two zones with one block BIND may see the later one only",
-        explains: same_block_in_a_later_zone,
+        explains: repeated_in_a_later_zone,
     },
     Deviation {
         what: "an address rule of a watching zone takes no part",
@@ -153,13 +158,13 @@ pub const DEVIATIONS: [Deviation; 13] = [
         },
     },
     Deviation {
-        what: "a client rule's alias to the very name asked for is followed to the truth",
+        what: "an alias to the very name asked for, by another trigger, leads to the truth",
         why: "BIND leaves out the links between, so that the answer belongs to no name",
         explains: |seen| {
             let to_itself = links(&seen.difference.relay).first().is_some_and(|link| {
                 link.split_once(". CNAME ").is_some_and(|(owner, target)| owner == target)
             });
-            to_itself && enforced(seen).is_some_and(|hit| hit.trigger == "CLIENT-IP")
+            to_itself && enforced(seen).is_some_and(|hit| hit.trigger != "QNAME")
         },
     },
 ];
@@ -188,31 +193,40 @@ fn ignored_below_a_wildcard(seen: &Seen) -> bool {
     let ignored = |rule: &String| {
         let rule = rule.to_lowercase();
         let (owner, data) = rule.split_once(' ').unwrap_or_default();
-        let reserved = ["cname rpz-later.", "cname x.rpz-drop."].contains(&data);
-        reserved && owner.ends_with(&parent.to_lowercase())
+        is_reserved(data) && owner.ends_with(&parent.to_lowercase())
     };
     zone.is_some_and(|zone| zone.rules.iter().any(ignored))
 }
 
-/// Both servers hit by address; the relay by a rule that a later zone repeats.
-fn same_block_in_a_later_zone(seen: &Seen) -> bool {
+/// The relay hit by an address rule that a later zone repeats.
+fn repeated_in_a_later_zone(seen: &Seen) -> bool {
     let zones = &seen.setting.zones;
-    let place = |zone: &str| zones.iter().position(|z| z.name == zone);
     let Some(hit) = enforced(seen).filter(|h| ["IP", "NSIP"].contains(&h.trigger)) else {
         return false;
     };
-    let theirs = seen.named.iter().filter(|line| !line.starts_with("disabled")).find_map(|line| {
-        let via = line.split(" via ").nth(1)?.split(' ').next()?;
-        let (owner, zone) = via.rsplit_once(".rpz")?.0.rsplit_once('.')?;
-        (owner.ends_with("rpz-ip") || owner.ends_with("rpz-nsip")).then_some(())?;
-        place(&format!("{zone}.rpz"))
-    });
-    let (Some(ours), Some(theirs)) = (place(hit.zone), theirs) else { return false };
-    let repeated = |rule: &String| {
-        let head = rule.split(' ').next().unwrap_or_default();
-        head.eq_ignore_ascii_case(hit.owner)
+    let same = |rule: &String| {
+        rule.split(' ').next().is_some_and(|owner| owner.eq_ignore_ascii_case(hit.owner))
     };
-    ours <= theirs && zones[ours + 1..].iter().any(|zone| zone.rules.iter().any(repeated))
+    let later = zones.iter().skip_while(|zone| zone.name != hit.zone).skip(1);
+    later.flat_map(|zone| &zone.rules).any(same)
+}
+
+/// named hit in a zone with an action of its own, where the question's name has a reserved one.
+fn override_of_a_reserved_action(seen: &Seen) -> bool {
+    let name = seen.difference.question.name.to_lowercase();
+    let reserved = |rule: &String| {
+        let rule = rule.to_lowercase();
+        rule.split_once(' ').is_some_and(|(owner, data)| owner == name && is_reserved(data))
+    };
+    seen.setting.zones.iter().any(|zone| {
+        let via = format!(".{}", zone.name);
+        let hit = seen.named.iter().any(|l| l.contains(" QNAME ") && l.contains(&via));
+        hit && zone.action != Override::Given && zone.rules.iter().any(reserved)
+    })
+}
+
+fn is_reserved(data: &str) -> bool {
+    ["cname rpz-later.", "cname x.rpz-drop."].contains(&data)
 }
 
 fn links(heard: &Heard) -> &[String] {

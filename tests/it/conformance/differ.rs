@@ -7,9 +7,10 @@ use crate::harness::millis;
 use crate::harness::wire::{
     CD, CNAME, DNAME, MX, Message, NS, PTR, Query, RD, RRSIG, Record, SOA, TC,
 };
+use socket2::{Domain, Type};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -145,7 +146,10 @@ impl Ask {
         let (bytes, to) = (query.bytes(), self.server.for_client(question.from));
         for _ in 0..self.tries {
             let came = if question.tcp {
-                let mut client = Tcp::from(question.from, to);
+                let mut client = match connection(question.from, to) {
+                    Ok(stream) => Tcp { stream },
+                    Err(why) => return Heard::Broken(format!("no connection: {why}")),
+                };
                 client.send(&bytes);
                 client.receive(self.limit)
             } else {
@@ -161,12 +165,34 @@ impl Ask {
     }
 }
 
+/// A TCP connection from this address, if the server still lives.
+fn connection(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), millis(5000))?;
+    Ok(socket.into())
+}
+
 /// A question that two servers answer differently.
 #[derive(Clone, Debug)]
 pub struct Difference {
     pub question: Question,
     pub reference: Heard,
     pub relay: Heard,
+}
+
+impl Difference {
+    /// The name asked for and those that aliases led to.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let links = [&self.reference, &self.relay].into_iter().flat_map(|heard| match heard {
+            Heard::Answer { links, .. } => &links[..],
+            _ => &[],
+        });
+        let mut targets: Vec<_> = links.filter_map(|l| Some(l.split_once(". CNAME ")?.1)).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        std::iter::once(self.question.name.as_str()).chain(targets)
+    }
 }
 
 /// Asks both servers everything, and what differs once more, alone.

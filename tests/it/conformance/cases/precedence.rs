@@ -192,7 +192,11 @@ fn the_longest_prefix_whatever_the_order() {
 #[test]
 fn the_longest_prefix_around_one_address() {
     addresses(&["10.5.0.1"])
-        .zone("8.0.0.0.10.rpz-ip CNAME .\n16.0.0.5.10.rpz-ip CNAME *.\n24.0.1.5.10.rpz-ip A 127.0.0.1")
+        .zone(
+            "8.0.0.0.10.rpz-ip CNAME .
+             16.0.0.5.10.rpz-ip CNAME *.
+             24.0.1.5.10.rpz-ip A 127.0.0.1",
+        )
         .gives("NODATA");
 }
 
