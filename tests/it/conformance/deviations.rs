@@ -149,13 +149,13 @@ pub const DEVIATIONS: [Deviation; 13] = [
         },
     },
     Deviation {
-        what: "an alias to the very name asked for, by another trigger, leads to the truth",
-        why: "BIND leaves out the links between, so that the answer belongs to no name",
+        what: "a rule's alias that leads back to the name it acts on leads to the truth",
+        why: "no policy behind a rule's alias; BIND leaves out links of the way back",
         explains: |seen| {
-            let to_itself = links(&seen.difference.relay).first().is_some_and(|link| {
-                link.split_once(". CNAME ").is_some_and(|(owner, target)| owner == target)
-            });
-            to_itself && enforced(seen).is_some_and(|hit| hit.trigger != "QNAME")
+            let owners = links(&seen.difference.relay).iter();
+            let owners: Vec<_> = owners.filter_map(|l| Some(l.split_once(". CNAME ")?.0)).collect();
+            let again = |(at, owner): (usize, &&str)| owners[..at].contains(owner);
+            enforced(seen).is_some() && owners.iter().enumerate().any(again)
         },
     },
 ];
