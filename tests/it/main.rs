@@ -5,6 +5,7 @@ mod harness;
 mod cache;
 mod check_groups;
 mod check_zone;
+mod conformance;
 mod daemon;
 mod doh;
 mod exceptions;
