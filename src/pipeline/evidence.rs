@@ -235,9 +235,9 @@ impl Road {
         }
         *last = Some(now);
         tracing::warn!(
-            "name servers of {} could not all be looked up: NSDNAME and NSIP rules did not \
-             match there (counted as unverified)",
-            facts.name
+            "name servers of names in {} could not all be looked up: NSDNAME and NSIP rules did \
+             not match there (counted as unverified)",
+            facts.name.suffix(2)
         );
     }
 }

@@ -152,7 +152,14 @@ impl<'p> Page<'p> {
                 let len = self.code(rcode::SERVFAIL, Some(failure_ede(*ede)));
                 return Acted::reply(len, Outcome::Failed);
             }
-            Followed::Truth(Truth::Answer { entry, .. }) => entry.answer.rcode(),
+            Followed::Truth(Truth::Answer { entry, .. }) => {
+                let code = entry.answer.rcode();
+                if !matches!(code, rcode::NOERROR | rcode::NXDOMAIN) {
+                    // a garden that fails: as BIND, the failure alone
+                    return Acted::reply(self.code(code, entry.answer.ede()), Outcome::Failed);
+                }
+                code
+            }
             Followed::Local(local) => local.rcode,
             Followed::No => rcode::NOERROR,
         };
