@@ -329,7 +329,8 @@ impl Listed {
     fn zone(&self, origin: &str, log: bool) -> (ZoneSettings, Arc<ZoneRules>) {
         let origin = name(origin);
         let limits = rpz::Limits::default();
-        let rules = rpz::parse(self.text.as_bytes(), Path::new("made-up"), &origin, &limits);
+        let (text, file) = (self.text.as_bytes(), Path::new("made-up"));
+        let rules = rpz::parse(text, file, &origin, rpz::Form::Zone, &limits);
         let settings = ZoneSettings {
             name: origin,
             mode: Mode::Enforce,
@@ -338,6 +339,8 @@ impl Listed {
             add_soa: true,
             max_ttl: 5,
             ede: Some(15),
+            ede_text: "blocked".into(),
+            remote: false,
             log,
         };
         (settings, Arc::new(rules.expect("a good zone")))

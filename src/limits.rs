@@ -93,6 +93,13 @@ pub const POLICY_ZONES: usize = 64;
 /// Most groups of clients.
 pub const GROUPS: usize = 256;
 
+/// Records that are shown as they are written, for one rule.
+pub const WRITTEN_RECORDS: usize = 100;
+/// Characters of a record as it is written.
+pub const WRITTEN_TEXT: usize = 200;
+/// Examples that the audit of a zone keeps of each kind; the rest are only counted.
+pub const AUDIT_EXAMPLES: usize = 1_000;
+
 /// Bounds of the upstream room.
 pub mod upstream {
     use std::time::Duration;

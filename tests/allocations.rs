@@ -266,7 +266,8 @@ fn ours(trace: &std::backtrace::Backtrace) -> String {
 fn zone(origin: &str, text: &str, mode: Mode) -> (ZoneSettings, Arc<ZoneRules>) {
     let origin = name(origin);
     let limits = rpz::Limits::default();
-    let rules = rpz::parse(text.as_bytes(), Path::new("test"), &origin, &limits).unwrap();
+    let rules =
+        rpz::parse(text.as_bytes(), Path::new("test"), &origin, rpz::Form::Zone, &limits).unwrap();
     let settings = ZoneSettings {
         name: origin,
         mode,

@@ -22,7 +22,7 @@ use crate::policy::set::{Mode, Override, PolicySet, ZoneSettings};
 use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::report::{Destination, Format, Writer};
-use crate::rpz::ZoneError;
+use crate::rpz::{Form, ZoneError};
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
 use crate::zones::{Source, Terms};
@@ -209,6 +209,7 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
             log: policy.log,
         },
         file: policy.file.clone(),
+        form: Form::Zone,
         max_rules: usize::try_from(policy.max_rules).unwrap_or(usize::MAX),
     };
     settings.policies.iter().map(source).collect()

@@ -143,6 +143,11 @@ impl Intake {
         self.note(place, owner, reason);
     }
 
+    /// Counts something that is no rule by its nature.
+    pub fn unused(&mut self) {
+        self.skipped.unused += 1;
+    }
+
     /// Notes a record with a good owner (canonical wire, absolute) and something else wrong.
     pub fn skip_owner(&mut self, owner: &[u8], reason: Reason) {
         match owner::relative(owner, self.origin.as_wire()) {
@@ -160,6 +165,11 @@ impl Intake {
     /// True if there is no rule yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The first skipped record, if there is no rule so far but something was skipped.
+    pub(super) fn nothing_but_faults(&self) -> Option<&SkippedRecord> {
+        self.skipped.first.first().filter(|_| self.is_empty())
     }
 
     /// True once the zone's SOA is in.
@@ -352,7 +362,7 @@ fn absolute(wire: &[u8]) -> String {
 /// The bytes that stand for a trigger in the shelf: kind, then the labels, or the address
 /// and the length.
 #[inline]
-fn write_key(trigger: &Trigger<'_>, key: &mut Vec<u8>) {
+pub(super) fn write_key(trigger: &Trigger<'_>, key: &mut Vec<u8>) {
     key.clear();
     key.reserve(MAX_NAME + 1);
     key.push(trigger.kind() as u8);

@@ -1,61 +1,43 @@
 //! The streaming reader of zone files (RFC 1035 section 5): one line in memory at a time.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dns::name::Name;
-use crate::policy::rules::ZoneRules;
 use crate::rpz::entry::{Entry, Token};
 use crate::rpz::fast_line::{self, FastLine};
-use crate::rpz::intake::{Intake, Refusal};
+use crate::rpz::intake::Refusal;
+use crate::rpz::lines::{Room, Text};
+use crate::rpz::list::Guess;
 use crate::rpz::name_text::{NameBuf, printable};
 use crate::rpz::owner::Reason;
 use crate::rpz::rdata::{TypeUse, rtype, use_of};
 use crate::rpz::rdata_text;
+use crate::rpz::sink::Sink;
 use crate::rpz::{Limits, ZoneError};
 
-/// How much of a file is read at once, in octets.
-const READ_SIZE: usize = 256 << 10;
 /// TTL of a record when neither it, nor `$TTL`, nor any record before says one; in seconds.
 const DEFAULT_TTL: u32 = 3_600;
 /// Class IN (RFC 1035 section 3.2.4).
 const CLASS_IN: u16 = 1;
-/// What some editors put in front of UTF-8 text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a zone from a file.
-pub(super) fn from_file(
-    path: &Path,
+/// Reads the records of a zone file, and of those that it includes, into `sink`.
+pub(super) fn scan<S: Sink>(
+    text: Text<'_>,
     origin: &Name,
     limits: &Limits,
-) -> Result<ZoneRules, ZoneError> {
-    let fail = |reason| ZoneError { file: path.to_owned(), line: None, reason };
-    let (file, real) = open(path).map_err(fail)?;
-    let input = Box::new(BufReader::with_capacity(READ_SIZE, file));
-    let frame = Frame::new(input, path.to_owned(), Some(real), *origin);
-    Reader::new(frame, *origin, limits).run()
-}
-
-/// Reads a zone from text; `path` is only its name.
-pub(super) fn from_text(
-    text: &[u8],
-    path: &Path,
-    origin: &Name,
-    limits: &Limits,
-) -> Result<ZoneRules, ZoneError> {
-    let frame = Frame::new(Box::new(text), path.to_owned(), None, *origin);
-    Reader::new(frame, *origin, limits).run()
+    sink: S,
+) -> Result<S, ZoneError> {
+    let mut reader = Reader::new(Frame::new(text, *origin), *origin, limits, sink);
+    match reader.run() {
+        Ok(()) => Ok(reader.sink),
+        Err(fault) => Err(reader.or_a_list(fault)),
+    }
 }
 
 /// One file being read: the zone's own, or one that is included.
 struct Frame<'a> {
-    input: Box<dyn BufRead + 'a>,
-    path: PathBuf,
-    /// The file's one true path, to notice loops; `None` for text that is no file.
-    real: Option<PathBuf>,
-    line: u32,
+    text: Text<'a>,
     /// The current `$ORIGIN`.
     origin: Name,
     /// The last owner of the file that includes this one.
@@ -63,14 +45,8 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(
-        input: Box<dyn BufRead + 'a>,
-        path: PathBuf,
-        real: Option<PathBuf>,
-        origin: Name,
-    ) -> Frame<'a> {
-        let owner_outside = (NameBuf::new(), LastOwner::None);
-        Frame { input, path, real, line: 0, origin, owner_outside }
+    fn new(text: Text<'a>, origin: Name) -> Frame<'a> {
+        Frame { text, origin, owner_outside: (NameBuf::new(), LastOwner::None) }
     }
 }
 
@@ -85,12 +61,14 @@ enum LastOwner {
     Bad,
 }
 
-struct Reader<'a> {
+struct Reader<'a, S> {
     limits: &'a Limits,
     zone: Name,
     /// The files, each included by the one before; never empty.
     frames: Vec<Frame<'a>>,
-    intake: Intake,
+    sink: S,
+    /// What the first lines look like.
+    guess: Guess,
     /// The line at hand, without its line end.
     line: Vec<u8>,
     entry: Entry,
@@ -99,16 +77,17 @@ struct Reader<'a> {
     rdata: NameBuf,
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
-    bytes: u64,
+    room: Room,
 }
 
-impl<'a> Reader<'a> {
-    fn new(frame: Frame<'a>, zone: Name, limits: &'a Limits) -> Reader<'a> {
+impl<'a, S: Sink> Reader<'a, S> {
+    fn new(frame: Frame<'a>, zone: Name, limits: &'a Limits, sink: S) -> Reader<'a, S> {
         Reader {
             limits,
             zone,
             frames: vec![frame],
-            intake: Intake::new(zone, limits.max_rules),
+            sink,
+            guess: Guess::default(),
             line: Vec::new(),
             entry: Entry::default(),
             owner: NameBuf::new(),
@@ -116,12 +95,12 @@ impl<'a> Reader<'a> {
             rdata: NameBuf::new(),
             default_ttl: None,
             last_ttl: None,
-            bytes: 0,
+            room: Room::new(limits),
         }
     }
 
-    fn run(mut self) -> Result<ZoneRules, ZoneError> {
-        loop {
+    fn run(&mut self) -> Result<(), ZoneError> {
+        while !self.sink.is_done() {
             if !self.next_line()? {
                 if self.frames.len() == 1 {
                     break;
@@ -129,64 +108,49 @@ impl<'a> Reader<'a> {
                 self.leave_include();
                 continue;
             }
+            self.guess.look_at(&self.line);
             let frame = top(&mut self.frames);
-            self.intake.at_line(frame.line);
+            self.sink.begin(frame.text.number, &self.line);
             let origin = frame.origin.as_wire();
             match fast_line::read(&self.line, origin, &mut self.owner, &mut self.rdata) {
                 Some(fast) => self.fast_record(fast)?,
                 None => self.odd_line()?,
             }
         }
-        let empty = self.bytes == 0;
-        let path = top(&mut self.frames).path.clone();
-        self.intake.finish().map_err(|refusal| {
-            let reason = if empty { "the file is empty".into() } else { refusal.to_string() };
-            ZoneError { file: path, line: None, reason }
-        })
+        let reason = if self.room.used == 0 {
+            "the file is empty"
+        } else if self.is_a_list() {
+            "there is no SOA record"
+        } else {
+            return Ok(());
+        };
+        let file = top(&mut self.frames).text.path.clone();
+        Err(ZoneError { file, line: None, reason: reason.into() })
+    }
+
+    fn is_a_list(&self) -> bool {
+        self.guess.list().is_some() && !self.sink.has_soa()
+    }
+
+    /// A list of names that was taken for a zone file fails in some way or other: says so.
+    fn or_a_list(&self, mut fault: ZoneError) -> ZoneError {
+        if let Some((what, key)) = self.guess.list().filter(|_| self.is_a_list()) {
+            let cure = format!("; this looks like {what}, not like a zone file: set {key} for it");
+            fault.reason.push_str(&cure);
+        }
+        fault
     }
 
     /// Reads the next line of the file at hand into `self.line`; false at the file's end.
     fn next_line(&mut self) -> Result<bool, ZoneError> {
-        let frame = top(&mut self.frames);
-        self.line.clear();
-        // room for a line that is too long by one, and for its line end
-        let room = self.limits.max_line as u64 + 3;
-        let read = (&mut frame.input).take(room).read_until(b'\n', &mut self.line);
-        match read {
-            Ok(0) => return Ok(false),
-            Ok(count) => self.bytes += count as u64,
-            Err(err) => {
-                let reason = format!("cannot be read further: {err}");
-                return Err(ZoneError { file: frame.path.clone(), line: None, reason });
-            }
-        }
-        frame.line = frame.line.saturating_add(1);
-        if self.line.last() == Some(&b'\n') {
-            self.line.pop();
-        }
-        if self.line.last() == Some(&b'\r') {
-            self.line.pop();
-        }
-        if frame.line == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
-            self.line.drain(..BYTE_ORDER_MARK.len());
-        }
-        if self.line.len() > self.limits.max_line {
-            let max = self.limits.max_line;
-            return Err(self.fail(format!("the line is longer than {max} octets")));
-        }
-        if self.bytes > self.limits.max_bytes {
-            let max = self.limits.max_bytes;
-            let text = "octets of text; raise the zone's limit if that is meant to be";
-            return Err(self.fail(format!("the zone has more than {max} {text}")));
-        }
-        Ok(true)
+        top(&mut self.frames).text.next(&mut self.line, &mut self.room)
     }
 
     #[inline]
     fn fast_record(&mut self, fast: FastLine) -> Result<(), ZoneError> {
         self.last_owner = LastOwner::Good;
         let ttl = self.ttl(fast.ttl);
-        let taken = self.intake.record(self.owner.wire(), fast.rtype, ttl, self.rdata.wire());
+        let taken = self.sink.record(self.owner.wire(), fast.rtype, ttl, self.rdata.wire());
         taken.map_err(|refusal| self.refused(&refusal))
     }
 
@@ -194,7 +158,6 @@ impl<'a> Reader<'a> {
     fn odd_line(&mut self) -> Result<(), ZoneError> {
         let mut entry = std::mem::take(&mut self.entry);
         let result = self.gather(&mut entry).and_then(|()| {
-            self.intake.at_line(entry.line);
             match entry.token(0) {
                 None => self.only_a_fault(&entry),
                 Some(first) if !entry.no_owner && !first.quoted && first.text[0] == b'$' => {
@@ -210,7 +173,7 @@ impl<'a> Reader<'a> {
 
     /// Collects the lines of an entry, of which the first is at hand.
     fn gather(&mut self, entry: &mut Entry) -> Result<(), ZoneError> {
-        let first = top(&mut self.frames).line;
+        let first = top(&mut self.frames).text.number;
         self.no_nul()?;
         entry.begin(&self.line, first);
         while entry.is_open() {
@@ -219,6 +182,7 @@ impl<'a> Reader<'a> {
                 return Err(self.fail_at(first, never.into()));
             }
             self.no_nul()?;
+            self.sink.go_on(&self.line);
             entry.feed(&self.line);
             if entry.len() > self.limits.max_entry {
                 let max = self.limits.max_entry;
@@ -226,12 +190,8 @@ impl<'a> Reader<'a> {
                 return Err(self.fail_at(first, reason));
             }
         }
-        if entry.open_quote {
-            let frame = top(&mut self.frames);
-            if frame.input.fill_buf().is_ok_and(<[u8]>::is_empty) {
-                let reason = "the file ends inside a quote; is it cut short?";
-                return Err(self.fail(reason.into()));
-            }
+        if entry.open_quote && top(&mut self.frames).text.is_at_end() {
+            return Err(self.fail("the file ends inside a quote; is it cut short?".into()));
         }
         Ok(())
     }
@@ -246,7 +206,7 @@ impl<'a> Reader<'a> {
     /// An entry without tokens is a blank line or a comment, unless its form is wrong.
     fn only_a_fault(&mut self, entry: &Entry) {
         if let Some(fault) = entry.fault {
-            self.intake.skip(String::new(), fault.into());
+            self.sink.skip(String::new(), fault.into());
         }
     }
 
@@ -257,7 +217,7 @@ impl<'a> Reader<'a> {
             at = 1;
             self.last_owner = LastOwner::Bad;
             if let Err(reason) = self.read_owner(first) {
-                self.intake.skip(printable(first.text), reason);
+                self.sink.skip(printable(first.text), reason);
                 return Ok(());
             }
             self.last_owner = LastOwner::Good;
@@ -265,19 +225,19 @@ impl<'a> Reader<'a> {
         match self.last_owner {
             LastOwner::Good => {}
             LastOwner::None => {
-                self.intake.skip(String::new(), "no record before has an owner name".into());
+                self.sink.skip(String::new(), "no record before has an owner name".into());
                 return Ok(());
             }
             LastOwner::Bad => {
                 let reason = "the owner name is that of a record that could not be read";
-                self.intake.skip(String::new(), reason.into());
+                self.sink.skip(String::new(), reason.into());
                 return Ok(());
             }
         }
         match entry.fault.map_or_else(|| header(entry, at), |fault| Err(fault.into())) {
             Ok(header) => self.data(entry, &header),
             Err(reason) => {
-                self.intake.skip_owner(self.owner.wire(), reason);
+                self.sink.skip_owner(self.owner.wire(), reason);
                 Ok(())
             }
         }
@@ -297,7 +257,7 @@ impl<'a> Reader<'a> {
     fn data(&mut self, entry: &Entry, header: &Header) -> Result<(), ZoneError> {
         if header.class.is_some_and(|class| class != CLASS_IN) {
             let reason = "not of class IN; policy knows no other";
-            self.intake.skip_owner(self.owner.wire(), reason.into());
+            self.sink.skip_owner(self.owner.wire(), reason.into());
             return Ok(());
         }
         let origin = top(&mut self.frames).origin;
@@ -314,7 +274,7 @@ impl<'a> Reader<'a> {
                 return Err(self.fail_at(entry.line, format!("the zone's SOA: {reason}")));
             }
             Err(reason) => {
-                self.intake.skip_owner(self.owner.wire(), reason);
+                self.sink.skip_owner(self.owner.wire(), reason);
                 return Ok(());
             }
         };
@@ -324,13 +284,13 @@ impl<'a> Reader<'a> {
             self.default_ttl = self.last_ttl.or(minimum);
         }
         let ttl = self.ttl(header.ttl);
-        let taken = self.intake.record(self.owner.wire(), header.rtype, ttl, &wire);
+        let taken = self.sink.record(self.owner.wire(), header.rtype, ttl, &wire);
         taken.map_err(|refusal| self.refused(&refusal))
     }
 
     fn is_first_soa(&self, header: &Header) -> bool {
         let apex = self.owner.wire() == self.zone.as_wire();
-        header.rtype == rtype::SOA && apex && !self.intake.has_soa()
+        header.rtype == rtype::SOA && apex && !self.sink.has_soa()
     }
 
     /// The TTL of a record, which may state one.
@@ -361,7 +321,7 @@ impl<'a> Reader<'a> {
         } else {
             "unknown directive".into()
         };
-        self.intake.skip(printable(name), reason);
+        self.sink.skip(printable(name), reason);
         Ok(())
     }
 
@@ -387,7 +347,7 @@ impl<'a> Reader<'a> {
     /// Goes on with another file, which may be given an origin of its own.
     fn include(&mut self, entry: &Entry, path: &[u8]) -> Result<(), ZoneError> {
         let fail = |reader: &Self, reason| Err(reader.fail_at(entry.line, reason));
-        if self.frames.iter().any(|frame| frame.real.is_none()) {
+        if self.frames.iter().any(|frame| frame.text.real.is_none()) {
             let reason = "$INCLUDE works only in a zone that is loaded from a file";
             return fail(self, reason.into());
         }
@@ -406,17 +366,16 @@ impl<'a> Reader<'a> {
             Ok(path) => path,
             Err(reason) => return fail(self, reason),
         };
-        let (file, real) = match open(&path) {
-            Ok(opened) => opened,
+        let text = match Text::open(&path) {
+            Ok(text) => text,
             Err(reason) => return fail(self, format!("$INCLUDE {}: {reason}", path.display())),
         };
-        if self.frames.iter().any(|frame| frame.real.as_ref() == Some(&real)) {
+        if self.frames.iter().any(|frame| frame.text.real == text.real) {
             let name = path.display();
             return fail(self, format!("$INCLUDE loop: {name} is being read already"));
         }
-        self.intake.at_file(Some(Arc::from(path.display().to_string())));
-        let input = Box::new(BufReader::with_capacity(READ_SIZE, file));
-        let mut frame = Frame::new(input, path, Some(real), origin);
+        self.sink.at_file(Some(Arc::from(path.display().to_string())));
+        let mut frame = Frame::new(text, origin);
         frame.owner_outside = (self.owner.clone(), self.last_owner);
         self.frames.push(frame);
         Ok(())
@@ -426,7 +385,7 @@ impl<'a> Reader<'a> {
     /// text, so it may read only in the folder of the zone's own file, and below.
     fn included_path(&self, text: &[u8]) -> Result<PathBuf, String> {
         let folder = |frame: Option<&Frame<'_>>| {
-            frame.and_then(|frame| frame.path.parent()).unwrap_or(Path::new("")).to_owned()
+            frame.and_then(|frame| frame.text.path.parent()).unwrap_or(Path::new("")).to_owned()
         };
         let text = str::from_utf8(text).ok().filter(|text| !text.contains(char::is_control));
         let text = text.ok_or("$INCLUDE: the file name is no printable UTF-8")?;
@@ -450,9 +409,9 @@ impl<'a> Reader<'a> {
             (self.owner, self.last_owner) = frame.owner_outside;
         }
         let is_included = self.frames.len() > 1;
-        let path = &top(&mut self.frames).path;
+        let path = &top(&mut self.frames).text.path;
         let name = is_included.then(|| Arc::from(path.display().to_string()));
-        self.intake.at_file(name);
+        self.sink.at_file(name);
     }
 
     fn refused(&self, refusal: &Refusal) -> ZoneError {
@@ -461,12 +420,12 @@ impl<'a> Reader<'a> {
 
     /// The file is no good because of the line at hand.
     fn fail(&self, reason: String) -> ZoneError {
-        let line = self.frames.last().map_or(0, |frame| frame.line);
+        let line = self.frames.last().map_or(0, |frame| frame.text.number);
         self.fail_at(line, reason)
     }
 
     fn fail_at(&self, line: u32, reason: String) -> ZoneError {
-        let file = self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default();
+        let file = self.frames.last().map(|frame| frame.text.path.clone()).unwrap_or_default();
         ZoneError { file, line: Some(line), reason }
     }
 }
@@ -504,25 +463,4 @@ fn header(entry: &Entry, mut at: usize) -> Result<Header, Reason> {
         }
         at += 1;
     }
-}
-
-/// Opens a regular file, and says what its one true path is.
-fn open(path: &Path) -> Result<(File, PathBuf), String> {
-    let words = |err: io::Error| match err.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; the file and its folders must be readable for the daemon's user"
-                .to_owned()
-        }
-        _ => format!("cannot be read: {err}"),
-    };
-    let kind = fs::metadata(path).map_err(words)?;
-    if kind.is_dir() {
-        return Err("is a directory, not a zone file".into());
-    }
-    if !kind.is_file() {
-        return Err("is no regular file".into());
-    }
-    let file = File::open(path).map_err(words)?;
-    Ok((file, fs::canonicalize(path).map_err(words)?))
 }

@@ -5,29 +5,40 @@
 //!                  $TTL $ORIGIN                                       │ owner, type, TTL,
 //!                  $INCLUDE          anything else                    │ wire data
 //!                      └──────────────> entry ──> rdata_text ─────────┤
+//!   list of domains, hosts file ──> list: the records a zone would have┤
 //!   zone transfer (records in wire form) ─────────────────────────────┤
 //!                                                                     v
 //!                              owner: which trigger? ┐             intake
 //!                              rdata: which action?  ┴──────────────> │  <── local_data
 //!                                                                     v
 //!                                                         policy::rules::ZoneRules
+//!                                                                     │
+//!   the same readers again ──> find: where a rule stands              └──> audit: what is odd
 //! ```
 //!
 //! A bad record costs that record: it is skipped, and noted with its line, its owner and the
 //! reason. A file that is broken as a file (unreadable, no SOA, an open parenthesis at its
-//! end, beyond a limit) is refused whole, so that the rules in force stay in force.
+//! end, beyond a limit, a list of which no line is a name) is refused whole, so that the rules
+//! in force stay in force.
 //!
 //! Source: internet-draft dnsop-dns-rpz-00, RFC 1035 section 5, and BIND's behaviour.
 
 mod entry;
 mod fast_line;
+mod find;
 mod intake;
+mod lines;
+mod list;
+mod list_name;
+#[cfg(test)]
+mod list_tests;
 mod local_data;
 mod master_file;
 mod name_text;
 mod owner;
 mod rdata;
 mod rdata_text;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +48,12 @@ use std::path::{Path, PathBuf};
 use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
+pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use intake::{Intake, Refusal};
+
+use lines::Text;
+use list::Kind;
+use sink::Sink;
 
 /// Default bound for the rules of one zone.
 pub const MAX_RULES: usize = 20_000_000;
@@ -100,18 +116,91 @@ impl fmt::Display for ZoneError {
 
 impl std::error::Error for ZoneError {}
 
+/// How a zone's text is spelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// A zone file (RFC 1035 section 5).
+    #[default]
+    Zone,
+    /// One name a line, each to be answered NXDOMAIN.
+    Domains {
+        /// Every name stands for all names below it too.
+        subdomains: bool,
+    },
+    /// `ADDRESS NAME [NAME...]`: NXDOMAIN where the address is 0.0.0.0, ::, 127.0.0.1 or ::1,
+    /// else an answer with that address.
+    Hosts {
+        /// Every name stands for all names below it too.
+        subdomains: bool,
+    },
+}
+
 /// Reads the policy zone `origin` from a file, and from those that it includes. Blocks.
-pub fn load(path: &Path, origin: &Name, limits: &Limits) -> Result<ZoneRules, ZoneError> {
-    master_file::from_file(path, origin, limits)
+pub fn load(
+    path: &Path,
+    origin: &Name,
+    form: Form,
+    limits: &Limits,
+) -> Result<ZoneRules, ZoneError> {
+    rules(open(path)?, origin, form, limits)
 }
 
 /// Reads the policy zone `origin` from text that came from elsewhere; `file` names it in
 /// messages. `$INCLUDE` is refused: such text has no business with the files of this host.
+/// A list without a file has serial 0.
 pub fn parse(
     text: &[u8],
     file: &Path,
     origin: &Name,
+    form: Form,
     limits: &Limits,
 ) -> Result<ZoneRules, ZoneError> {
-    master_file::from_text(text, file, origin, limits)
+    rules(Text::given(text, file), origin, form, limits)
+}
+
+fn open(path: &Path) -> Result<Text<'static>, ZoneError> {
+    Text::open(path).map_err(|reason| ZoneError { file: path.to_owned(), line: None, reason })
+}
+
+fn rules(
+    text: Text<'_>,
+    origin: &Name,
+    form: Form,
+    limits: &Limits,
+) -> Result<ZoneRules, ZoneError> {
+    let file = text.path.clone();
+    let intake = scan(text, origin, form, limits, Intake::new(*origin, limits.max_rules))?;
+    if form != Form::Zone
+        && let Some(first) = intake.nothing_but_faults()
+    {
+        // the page of an error in the place of the list, or another kind of file
+        let reason = format!(
+            "no line can be used, so this is hardly the list that is meant; the first: {}: {}",
+            first.owner, first.reason
+        );
+        return Err(ZoneError { file, line: Some(first.line), reason });
+    }
+    intake.finish().map_err(|refusal| {
+        let reason = refusal.to_string();
+        ZoneError { file, line: None, reason }
+    })
+}
+
+/// Hands the records of a text to `sink`.
+fn scan<S: Sink>(
+    text: Text<'_>,
+    origin: &Name,
+    form: Form,
+    limits: &Limits,
+    sink: S,
+) -> Result<S, ZoneError> {
+    match form {
+        Form::Zone => master_file::scan(text, origin, limits, sink),
+        Form::Domains { subdomains } => {
+            list::scan(text, (Kind::Domains, subdomains), origin, limits, sink)
+        }
+        Form::Hosts { subdomains } => {
+            list::scan(text, (Kind::Hosts, subdomains), origin, limits, sink)
+        }
+    }
 }

@@ -116,6 +116,12 @@ fn suffix_kind(label: &[u8]) -> Option<TriggerKind> {
     })
 }
 
+/// True for a last label that makes an owner something else than a query name.
+pub(super) fn is_suffix(label: &[u8]) -> bool {
+    label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-"))
+        && suffix_kind(&label.to_ascii_lowercase()).is_some()
+}
+
 /// Reads `<prefix>.<reversed address>`.
 fn prefix(labels: &[u8]) -> Result<IpNet, Reason> {
     let mut rest = labels;

@@ -18,7 +18,8 @@ fn zone() -> Name {
 
 fn read(text: impl AsRef<[u8]>) -> Result<ZoneRules, String> {
     let limits = Limits::default();
-    parse(text.as_ref(), Path::new("x.zone"), &zone(), &limits).map_err(|err| err.to_string())
+    let file = Path::new("x.zone");
+    parse(text.as_ref(), file, &zone(), Form::Zone, &limits).map_err(|err| err.to_string())
 }
 
 /// The rules of lines below a proper head, as sorted text: `QNAME a.b NXDOMAIN`.
@@ -26,7 +27,7 @@ fn rules(lines: &str) -> Vec<String> {
     dump(&read(format!("{HEAD}{lines}")).unwrap())
 }
 
-fn dump(rules: &ZoneRules) -> Vec<String> {
+pub(super) fn dump(rules: &ZoneRules) -> Vec<String> {
     let action = |code: crate::policy::action::ActionCode| match code.action() {
         Action::Data(index) => {
             let records = rules.data[index as usize].records().iter();
@@ -310,7 +311,7 @@ fn broken_files_are_refused_whole() {
 fn limits_refuse_the_file() {
     let text = format!("{HEAD}a CNAME .\nb A 192.0.2.1\nc CNAME .\n");
     let with = |limits: Limits| {
-        let rules = parse(text.as_bytes(), Path::new("x.zone"), &zone(), &limits);
+        let rules = parse(text.as_bytes(), Path::new("x.zone"), &zone(), Form::Zone, &limits);
         rules.map(|rules| rules.len()).map_err(|err| err.to_string())
     };
     let limits = Limits::default();
@@ -336,7 +337,7 @@ fn files_and_includes() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     let load = |name: &str| {
-        let rules = load(&dir.path().join(name), &zone(), &Limits::default());
+        let rules = load(&dir.path().join(name), &zone(), Form::Zone, &Limits::default());
         rules.map_err(|err| err.to_string().replace(&format!("{}/", dir.path().display()), ""))
     };
     fs::create_dir(dir.path().join("sub")).unwrap();

@@ -20,7 +20,7 @@ use crate::policy::rules::{SkippedRecord, ZoneRules};
 use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
 use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
-use crate::rpz::{Limits, ZoneError};
+use crate::rpz::{Form, Limits, ZoneError};
 
 mod file;
 
@@ -33,6 +33,8 @@ pub struct Source {
     pub settings: ZoneSettings,
     /// Where its rules are.
     pub file: PathBuf,
+    /// How they are spelled there.
+    pub form: Form,
     /// Most rules it may have.
     pub max_rules: usize,
 }
@@ -128,6 +130,7 @@ impl Zones {
             });
             let stamp = Stamp::of(&source.file);
             if let Some(old) = known
+                && old.source.form == source.form
                 && old.is_current()
                 && old.rules.len() <= source.max_rules
             {
@@ -250,7 +253,7 @@ impl Zones {
 
 fn load(source: &Source) -> Result<ZoneRules, ZoneError> {
     let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
-    crate::rpz::load(&source.file, &source.settings.name, &limits)
+    crate::rpz::load(&source.file, &source.settings.name, source.form, &limits)
 }
 
 fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
@@ -309,6 +312,7 @@ mod tests {
                 log: true,
             },
             file: file.to_owned(),
+            form: Form::Zone,
             max_rules: 10,
         }
     }
@@ -354,6 +358,23 @@ mod tests {
         let (zones, new_rules) = zones.refreshed(later());
         assert!(new_rules && !zones.changed(later()));
         assert_eq!(zones.status(&zones.policy(2, &Terms::default(), None))[0].rules, 3);
+    }
+
+    #[test]
+    fn another_form_reads_the_file_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
+        std::fs::write(&path, "one.example\n").unwrap();
+        let form = |subdomains| Source { form: Form::Domains { subdomains }, ..source(&path) };
+        let zones = Zones::default().reconfigured(&[form(false)]).ok().unwrap();
+        let rules =
+            |zones: &Zones| zones.status(&zones.policy(1, &Terms::default(), None))[0].rules;
+        assert_eq!(rules(&zones), 1);
+        let zones = zones.reconfigured(&[form(true)]).ok().unwrap();
+        assert_eq!(rules(&zones), 2);
+        let zones = zones.reconfigured(&[source(&path)]).ok().unwrap();
+        let status = &zones.status(&zones.policy(1, &Terms::default(), None))[0];
+        assert!(status.rules == 2 && status.error.as_ref().unwrap().contains("\"domains\""));
     }
 
     #[test]
