@@ -1,9 +1,9 @@
 //! Doors for the operator: a control socket for commands, HTTP for metrics and health.
 //!
 //! ```text
-//!   culvert status|reload|cache|log|probe ──► control (unix socket, one JSON line each way)
-//!   Prometheus, load balancers ─────────────► http    (/metrics, /healthz, /status; read-only)
-//!                                   both ask the Operator, whom the assembly supplies
+//!   culvert status|reload|explain ... ──► control (unix socket, one JSON line each way)
+//!   Prometheus, load balancers ─────────► http    (/metrics, /healthz, /status; read-only)
+//!                               both ask the Operator, whom the assembly supplies
 //! ```
 
 use std::future::Future;
@@ -12,13 +12,17 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::PortStatus;
+use crate::pipeline::explain::{Asking, Explanation};
 use crate::upstream::{ProbeReport, UpstreamStatus};
 use crate::zones::ZoneStatus;
 
 pub mod control;
+pub mod explain;
 mod exposition;
 pub mod http;
 pub mod render;
+
+pub use explain::Explain;
 
 /// A future of the operator's answers.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +40,8 @@ pub trait Operator: Send + Sync + 'static {
     fn flush(&self, name: &crate::dns::name::Name, subtree: bool) -> usize;
     /// Cached answers of a name.
     fn show(&self, name: &crate::dns::name::Name) -> Vec<CachedAnswer>;
+    /// Explains what a client gets, and why.
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>>;
     /// Asks every backend once.
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>>;
 }
@@ -65,6 +71,8 @@ pub enum Request {
         /// Name in text form.
         name: String,
     },
+    /// Explain what a client gets, and why.
+    Explain(Explain),
     /// Ask every backend once.
     Probe,
 }

@@ -255,7 +255,7 @@ pub fn checked(v: &Value) -> String {
 
 /// A paragraph whose lines end before the terminal does, where its words allow that; all but
 /// the first are indented.
-fn wrapped(out: &mut String, paragraph: &str) {
+pub(super) fn wrapped(out: &mut String, paragraph: &str) {
     let mut column = 0;
     for word in paragraph.split(' ') {
         let width = word.chars().count();
@@ -272,15 +272,15 @@ fn wrapped(out: &mut String, paragraph: &str) {
     out.push('\n');
 }
 
-fn list(v: &Value) -> &[Value] {
+pub(super) fn list(v: &Value) -> &[Value] {
     v.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn number(v: &Value) -> u64 {
+pub(super) fn number(v: &Value) -> u64 {
     v.as_u64().unwrap_or(0)
 }
 
-fn text(v: &Value) -> String {
+pub(super) fn text(v: &Value) -> String {
     match v {
         Value::String(text) => text.clone(),
         other => other.to_string(),

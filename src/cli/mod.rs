@@ -13,6 +13,8 @@ use crate::config;
 use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
 
+mod explain;
+
 /// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
 /// Where the package installs the configuration.
@@ -59,6 +61,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
+    Explain(explain::Explain),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
+        Command::Explain(wish) => wish.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))

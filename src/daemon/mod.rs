@@ -33,6 +33,7 @@ use crate::upstream::Upstream;
 use crate::zones::{Terms, Zones};
 
 mod assemble;
+pub mod explain;
 pub mod journal;
 mod operator;
 mod systemd;

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Relay, assemble};
+use super::{Relay, assemble, explain};
 use crate::admin::{
     Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
 };
@@ -14,6 +14,7 @@ use crate::dns::question::Question;
 use crate::dns::{rcode, rtype, text};
 use crate::listener::PortStatus;
 use crate::metrics::Counter;
+use crate::pipeline::explain::{Asking, Explanation};
 
 impl Relay {
     /// State of every address.
@@ -111,6 +112,14 @@ impl Operator for Arc<Relay> {
                 }
             })
             .collect()
+    }
+
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>> {
+        Box::pin(async move {
+            let explanation = self.road.explain(&asking).await;
+            let zones = self.lock().zones.clone();
+            explain::look_closer(explanation, zones).await.map_err(|trouble| trouble.to_string())
+        })
     }
 
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {

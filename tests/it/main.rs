@@ -6,6 +6,7 @@ mod cache;
 mod check_groups;
 mod daemon;
 mod doh;
+mod explain;
 mod failover;
 mod hostile;
 mod itself;
