@@ -339,7 +339,7 @@ impl Listed {
             add_soa: true,
             max_ttl: 5,
             ede: Some(15),
-            ede_text: "blocked".into(),
+            ede_text: "".into(),
             remote: false,
             log,
         };

@@ -82,6 +82,8 @@ pub const SERVER_LOOKUPS: usize = 64;
 pub const SERVER_LOOKUPS_AT_ONCE: usize = 16;
 /// A query waits this long for them; what is missing then counts as no match.
 pub const SERVER_WAIT: Duration = Duration::from_secs(1);
+/// How long a kept answer is taken to have the name servers that were looked at.
+pub const SERVERS_TRUSTED: Duration = Duration::from_secs(5);
 /// How long they may go on in the background, for the cache.
 pub const SERVER_BACKGROUND: Duration = Duration::from_secs(10);
 /// Queries whose look-ups may go on in the background at a time.

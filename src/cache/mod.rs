@@ -12,7 +12,7 @@
 //! does not split the cache. Pure: no sockets, no clock of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::OptionsBuilder;
@@ -83,6 +83,8 @@ pub struct Entry {
     lifetime: u32,
     min_ttl: u32,
     max_ttl: u32,
+    /// See [`Entry::note`].
+    note: AtomicU64,
 }
 
 impl Entry {
@@ -100,7 +102,28 @@ impl Entry {
         let keep = !freshness.no_store && !answer.truncated();
         let ttl = answer.ttl().filter(|_| keep).map_or(0, |ttl| ttl.max(min_ttl).min(max_ttl));
         let lifetime = ttl.saturating_sub(freshness.age);
-        Entry { answer, trusted, received: now, age: freshness.age, lifetime, min_ttl, max_ttl }
+        Entry {
+            answer,
+            trusted,
+            received: now,
+            age: freshness.age,
+            lifetime,
+            min_ttl,
+            max_ttl,
+            note: AtomicU64::new(0),
+        }
+    }
+
+    /// A word that whoever judges the answer keeps with it; zero at first.
+    #[inline]
+    pub fn note(&self) -> u64 {
+        self.note.load(Ordering::Relaxed)
+    }
+
+    /// Replaces that word.
+    #[inline]
+    pub fn set_note(&self, note: u64) {
+        self.note.store(note, Ordering::Relaxed);
     }
 
     /// How its TTLs look now; those of a kept answer that has outlived them are all 30 s.

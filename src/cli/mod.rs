@@ -14,6 +14,7 @@ use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
 
 mod explain;
+mod zone_check;
 
 /// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -46,6 +47,8 @@ enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Look for mistakes in the file of a policy zone
+    CheckZone(zone_check::Asked),
     /// Show listeners, backends, zones, cache and counters of the running relay
     Status {
         #[command(flatten)]
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config.config),
         Command::Check { config, form } => check(&config.config, form.json),
+        Command::CheckZone(asked) => zone_check::run(&asked),
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),

@@ -209,7 +209,11 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
             log: policy.log,
         },
         file: policy.file.clone(),
-        form: Form::Zone,
+        form: match policy.format {
+            written::ZoneFormat::Rpz => Form::Zone,
+            written::ZoneFormat::Domains => Form::Domains { subdomains: policy.subdomains },
+            written::ZoneFormat::Hosts => Form::Hosts { subdomains: policy.subdomains },
+        },
         max_rules: usize::try_from(policy.max_rules).unwrap_or(usize::MAX),
     };
     settings.policies.iter().map(source).collect()

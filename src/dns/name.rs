@@ -284,9 +284,15 @@ impl PartialOrd for Name {
 /// Canonical DNS order: by labels from the right (RFC 4034 section 6.1).
 impl Ord for Name {
     fn cmp(&self, other: &Name) -> std::cmp::Ordering {
-        let mine: Vec<&[u8]> = self.labels().collect();
-        let theirs: Vec<&[u8]> = other.labels().collect();
-        mine.iter().rev().cmp(theirs.iter().rev())
+        let (mine, theirs) = (self.label_count(), other.label_count());
+        // labels are counted anew each time: names are short, and nothing is taken from the heap
+        for i in 1..=mine.min(theirs) {
+            let order = self.labels().nth(mine - i).cmp(&other.labels().nth(theirs - i));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        mine.cmp(&theirs)
     }
 }
 

@@ -99,16 +99,16 @@ impl Budget {
 }
 
 impl Road {
-    /// Takes in a name's servers, if zones that act and could still win look at them. `Err`:
-    /// these have to be looked up first.
+    /// Takes in a name's servers, if zones that act and could still win look at them, and tells
+    /// whether they did. `Err`: these have to be looked up first.
     pub(super) fn see_servers(
         &self,
         stage: &mut Stage<'_>,
         facts: &Facts<'_>,
-    ) -> Result<(), Box<Need>> {
+    ) -> Result<bool, Box<Need>> {
         let (names, addresses) = (stage.open(TriggerKind::Nsdname), stage.open(TriggerKind::Nsip));
         if names | addresses == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let known = facts.pass.known;
         let mut ignored = |_: IpAddr| ();
@@ -125,7 +125,7 @@ impl Road {
             self.note_unverified(facts);
         }
         stage.see_servers(facts);
-        Ok(())
+        Ok(true)
     }
 
     /// For an explanation: takes in a name's servers for all zones that look at them, also those

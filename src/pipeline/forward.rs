@@ -20,6 +20,7 @@ use crate::metrics::Counter;
 use crate::upstream::{self, AnswerSink, Failure, Fetched, Upstream};
 
 /// What has to be asked.
+#[allow(clippy::large_enum_variant)] // one for each query that waits, and behind a box
 pub enum Need {
     /// The answer itself, or a part of it.
     Truth(Wanted),

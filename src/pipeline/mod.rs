@@ -53,6 +53,7 @@ mod lookup;
 mod outcome;
 mod reply;
 mod snapshot;
+mod verdict;
 
 use act::Acted;
 use evidence::{Facts, Reached};
@@ -263,7 +264,9 @@ impl Road {
         };
 
         // 6 response policy
-        if let Some(judged) = self.judge_answer(pass, &mut page, entry) {
+        if (stage.acts() || !verdict::is_clean(&pass, entry))
+            && let Some(judged) = self.judge_answer(pass, &mut page, entry)
+        {
             return judged;
         }
 
@@ -281,6 +284,7 @@ impl Road {
         page: &mut Page<'_>,
         entry: &Arc<Entry>,
     ) -> Option<Judged> {
+        let mut servers = false;
         for link in 0..=entry.answer.link_count() {
             let mut stage = pass.stage(entry, link)?;
             let reached = Reached::Stage(entry, link);
@@ -289,12 +293,16 @@ impl Road {
             if pass.is_exempt(entry, link) {
                 continue;
             }
-            if let Err(need) = self.see_servers(&mut stage, &facts) {
-                return Some(Judged::Ask(need));
+            match self.see_servers(&mut stage, &facts) {
+                Ok(seen) => servers |= seen,
+                Err(need) => return Some(Judged::Ask(need)),
             }
             if let Some(hit) = stage.hit(&facts) {
                 return Some(self.act(pass, page, &hit, reached));
             }
+        }
+        if !pass.known.unverified.get() {
+            verdict::note_clean(&pass, entry, servers);
         }
         None
     }

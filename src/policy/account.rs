@@ -41,8 +41,10 @@ pub enum Lost {
     ZoneAhead(Name),
     /// The first kind of trigger is stronger than the second.
     KindFirst(TriggerKind, TriggerKind),
-    /// This prefix is longer, or as long and first in order.
-    Prefix(IpNet),
+    /// This prefix is longer.
+    LongerPrefix(IpNet),
+    /// This prefix is as long, and first in order.
+    EqualPrefix(IpNet),
     /// The exact name has a rule.
     ExactFirst,
     /// A `*` nearer to the name has a rule.
@@ -55,7 +57,7 @@ pub enum Lost {
     Failure,
     /// The answer is not at hand, and the client wants nobody to be asked.
     NotAtHand,
-    /// None of these: it was not looked at.
+    /// None of these: a kept answer was judged before, when it did not match.
     Unseen,
 }
 
@@ -76,7 +78,8 @@ impl fmt::Display for Lost {
             Lost::KindFirst(first, second) => {
                 write!(f, "{first} comes before {second} within one zone")
             }
-            Lost::Prefix(net) => write!(f, "a longer prefix matches, or one first in order: {net}"),
+            Lost::LongerPrefix(net) => write!(f, "a longer prefix matches: {net}"),
+            Lost::EqualPrefix(net) => write!(f, "of equal prefixes {net} is the first in order"),
             Lost::ExactFirst => f.write_str("an exact name comes before *."),
             Lost::NearerWildcard => f.write_str("a nearer * comes first"),
             Lost::OtherServer(name) => write!(f, "of several servers the last counts: {name}"),
@@ -87,7 +90,7 @@ impl fmt::Display for Lost {
             Lost::NotAtHand => {
                 f.write_str("the answer is not at hand, and RD=0 forbids to ask for it")
             }
-            Lost::Unseen => f.write_str("it was not looked at"),
+            Lost::Unseen => f.write_str("it did not match when the kept answer was judged"),
         }
     }
 }
@@ -120,7 +123,21 @@ pub fn lost_to(winner: &Winner<'_>, loser: &Hit<'_>) -> Lost {
         Matched::Name(owner) if owner.wildcard => Lost::NearerWildcard,
         Matched::Name(_) => Lost::ExactFirst,
         Matched::Server(name, _) => Lost::OtherServer(*name),
-        Matched::Address(_, net) => Lost::Prefix(*net),
+        Matched::Address(_, net) => match &loser.matched {
+            Matched::Address(_, own) => shorter(own, net),
+            _ => Lost::LongerPrefix(*net),
+        },
+    }
+}
+
+fn shorter(loser: &IpNet, winner: &IpNet) -> Lost {
+    let length = |net: &IpNet| match net {
+        IpNet::V4(net) => net.prefix_len() + 96,
+        IpNet::V6(net) => net.prefix_len(),
+    };
+    match length(loser) < length(winner) {
+        true => Lost::LongerPrefix(*winner),
+        false => Lost::EqualPrefix(*winner),
     }
 }
 
@@ -179,7 +196,7 @@ impl ZoneRules {
         let covering = own.filter_map(|(_, net, code)| {
             let address = addresses.iter().find(|address| net.contains(*address))?;
             let matched = Matched::Address(*address, *net);
-            Some(Near { matched, code: *code, lost: Lost::Prefix(*chosen) })
+            Some(Near { matched, code: *code, lost: shorter(net, chosen) })
         });
         covering.take(limits::NEAR_RULES).collect()
     }

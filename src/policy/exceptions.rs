@@ -63,6 +63,7 @@ pub struct Exception {
 #[derive(Clone, Debug, Default)]
 pub struct Exceptions {
     list: Vec<Arc<Exception>>,
+    scopes: bool,
     by_name: HashMap<Name, Vec<Arc<Exception>>, foldhash::fast::RandomState>,
 }
 
@@ -77,7 +78,14 @@ impl Exceptions {
             let width = |e: &Exception| e.clients.map_or(0, |net| 1 + u32::from(net.prefix_len()));
             here.sort_by_key(|e| std::cmp::Reverse((width(e), e.since, e.id)));
         }
-        Exceptions { list, by_name }
+        let scopes = list.iter().any(|exception| exception.clients.is_some());
+        Exceptions { list, scopes, by_name }
+    }
+
+    /// True if one of them is for some clients only.
+    #[inline]
+    pub fn has_scopes(&self) -> bool {
+        self.scopes
     }
 
     /// All of them, in the order they were given.

@@ -83,6 +83,9 @@ impl Evidence for NoEvidence {
     fn each_server_address(&self, _: &mut dyn FnMut(IpAddr)) {}
 }
 
+/// Calls its argument with one address after the other.
+type Walk<'w> = &'w mut dyn FnMut(&mut dyn FnMut(IpAddr));
+
 /// One query's judge: the client's view, and the zones in it that look at the query.
 #[derive(Clone, Copy)]
 pub struct Judge<'s> {
@@ -358,12 +361,7 @@ impl<'s> Stage<'s> {
 
     /// The longest prefix over all addresses; of equal ones that which comes first in BIND's
     /// order of owners.
-    fn longest(
-        &self,
-        kind: TriggerKind,
-        zone: u8,
-        walk: &mut dyn FnMut(&mut dyn FnMut(IpAddr)),
-    ) -> Option<(u32, Matched)> {
+    fn longest(&self, kind: TriggerKind, zone: u8, walk: Walk<'_>) -> Option<(u32, Matched)> {
         let table = self.judge.set.tables.prefixes(kind);
         let mut best: Option<(u32, IpNet, IpAddr)> = None;
         walk(&mut |address| {

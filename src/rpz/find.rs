@@ -24,6 +24,7 @@ const RAW_TEXT: usize = 8 << 10;
 
 /// The trigger of a rule that is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant)] // few of them at a time, and most are names
 pub enum Wanted {
     /// A QNAME or NSDNAME rule: its name relative to the zone, a leading `*` label kept, without
     /// the `rpz-nsdname` suffix.

@@ -23,6 +23,10 @@
 //!
 //! Source: internet-draft dnsop-dns-rpz-00, RFC 1035 section 5, and BIND's behaviour.
 
+mod audit;
+mod audit_names;
+#[cfg(test)]
+mod audit_tests;
 mod entry;
 mod fast_line;
 mod find;
@@ -48,6 +52,7 @@ use std::path::{Path, PathBuf};
 use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
+pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, audit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use intake::{Intake, Refusal};
 

@@ -237,7 +237,10 @@ fn assert_consistent(explained: &Value) {
     }
     for lost in matches.iter().filter(|m| m["won"] == false) {
         let reason = lost["lost"].as_str().unwrap_or_default();
-        assert!(!reason.is_empty() && reason != "it was not looked at", "{explained:#}");
+        assert!(
+            !reason.is_empty() && reason != "it did not match when the kept answer was judged",
+            "{explained:#}"
+        );
     }
 }
 

@@ -4,6 +4,7 @@ mod harness;
 
 mod cache;
 mod check_groups;
+mod check_zone;
 mod daemon;
 mod doh;
 mod explain;
