@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::render::{list, number, text, wrapped};
+use super::render::{counted, list, number, text, wrapped};
 use crate::dns::rtype;
 use crate::pipeline::explain::Asking;
 
@@ -169,8 +169,11 @@ fn policy(out: &mut String, v: &Value) {
         }
         None => out.push_str("\nPolicy, from files\n"),
     }
-    if let Some(until) = policy["suspended_until"].as_str() {
-        entry(out, "SUSPENDED", &format!("until {until}: nothing acts, all is logged"));
+    let suspended = &policy["suspended"];
+    if !suspended.is_null() {
+        let [until, owner, reason] = ["until", "owner", "reason"].map(|key| text(&suspended[key]));
+        let words = format!("until {until} by {owner} ({reason}): nothing acts, all is logged");
+        entry(out, "SUSPENDED", &words);
     } else if policy["mode"] == "monitor" {
         entry(out, "MONITOR", "nothing acts, all is logged");
     }
@@ -187,7 +190,8 @@ fn policy(out: &mut String, v: &Value) {
             _ => "",
         };
         let (serial, rules) = (number(&zone["serial"]), number(&zone["rules"]));
-        let words = format!("{}, serial {serial}, {rules} rules{note}", text(&zone["zone"]));
+        let rules = counted(rules, "rule");
+        let words = format!("{}, serial {serial}, {rules}{note}", text(&zone["zone"]));
         entry(out, &format!("zone {place}"), &words);
     }
     if list(&policy["zones"]).is_empty() {
@@ -252,11 +256,11 @@ fn matched(out: &mut String, found: &Value) {
         false => format!(" for {}", text(&found["matched"])),
     };
     let outcome = match found["lost"].as_str() {
-        None => "THIS ONE ACTS".to_owned(),
-        Some(lost) => format!("no: {lost}"),
+        None => "WINS".to_owned(),
+        Some(lost) => format!("loses: {lost}"),
     };
     let (owner, action) = (text(&found["owner"]), text(&found["action"]));
-    entry(out, &trigger, &format!("{owner}{zone}{subject}, {action}: {outcome}"));
+    entry(out, &trigger, &format!("{owner}{zone}{subject}, {action}; {outcome}"));
 }
 
 /// Triggers by which nothing matched, and who looked.

@@ -12,6 +12,9 @@ use crate::admin::{Request, render};
 use crate::config;
 use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
+use crate::policy::exceptions::Verdict;
+
+mod exceptions;
 
 mod explain;
 mod zone_check;
@@ -72,6 +75,15 @@ enum Command {
     /// Switch logs of the running relay
     #[command(subcommand)]
     Log(Log),
+    /// Let a name through, whatever the zones say
+    Allow(exceptions::Except),
+    /// Block a name
+    Block(exceptions::Except),
+    /// List the names let through or blocked by hand, or remove some
+    Exceptions(exceptions::Listed),
+    /// Suspend all policy for a while, or resume it
+    #[command(subcommand)]
+    Policy(exceptions::Policy),
     /// Try it out: two backends, a relay and a sample policy on loopback
     Demo {
         /// Ask the sample queries, compare, and exit
@@ -171,6 +183,10 @@ pub fn main() -> ExitCode {
             let on = matches!(switch, Switch::On);
             ask(&at, Request::LogQueries { on }, said)
         }
+        Command::Allow(wish) => wish.ask(Verdict::Allow),
+        Command::Block(wish) => wish.ask(Verdict::Block),
+        Command::Exceptions(listed) => listed.ask(),
+        Command::Policy(policy) => policy.ask(),
         Command::Demo { check, listen } => demo::main(listen, check),
         Command::Template => {
             print(&config::template());

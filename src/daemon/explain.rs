@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{Trouble, off_thread};
+use crate::admin::exceptions::Suspended;
 use crate::dns::ede::code;
 use crate::dns::name::Name;
 use crate::limits;
-use crate::pipeline::explain::{Asking, Explanation, Given};
+use crate::pipeline::explain::{Asking, Explanation, Given, Suspension};
 use crate::policy::set::{Mode, Override, ZoneSettings};
 use crate::rpz::{self, Form, ZoneError};
 use crate::zones::{Place, Source, Terms, Zones};
@@ -23,6 +24,12 @@ pub struct Offline {
     pub form: Form,
     /// Addresses and servers.
     pub given: Given,
+}
+
+/// A suspension in the words of an explanation.
+pub(super) fn suspended(shown: &Suspended) -> Suspension {
+    let Suspended { until, owner, reason } = shown.clone();
+    Suspension { until, owner, reason }
 }
 
 /// Adds what takes a walk through all rules, and through the file of the rule that decided. A

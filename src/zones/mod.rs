@@ -1,4 +1,5 @@
-//! How policy arrives: zones from files, watched and loaded off the serving threads.
+//! How policy arrives: zones from files, watched and loaded off the serving threads, and
+//! exceptions made by hand, kept in a file of our own.
 //!
 //! ```text
 //!   config ─► Zones::load ─► PolicySet 1 ─► published
@@ -22,6 +23,7 @@ use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::rpz::{self, Form, Limits, Wanted, Written, ZoneError};
 
+pub mod exceptions;
 mod file;
 
 use file::Stamp;

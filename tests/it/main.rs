@@ -7,6 +7,7 @@ mod check_groups;
 mod check_zone;
 mod daemon;
 mod doh;
+mod exceptions;
 mod explain;
 mod failover;
 mod hostile;

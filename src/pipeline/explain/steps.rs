@@ -218,6 +218,7 @@ impl<'a> Ledger<'a> {
         Policy {
             generation: (!self.offline).then_some(set.generation),
             mode: if set.only_watches() { Mode::Monitor } else { Mode::Enforce },
+            suspended: None,
             group: self.view.group.as_ref().map(ToString::to_string),
             zones: zones
                 .map(|zone| ZoneInOrder {

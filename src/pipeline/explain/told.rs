@@ -149,6 +149,8 @@ pub struct Policy {
     pub generation: Option<u64>,
     /// `monitor`: nothing acts.
     pub mode: Mode,
+    /// Policy is suspended by hand: nothing acts.
+    pub suspended: Option<Suspension>,
     /// The client's group.
     pub group: Option<String>,
     /// The zones that judge the client, in their order.
@@ -161,6 +163,17 @@ pub struct Policy {
     pub exceptions: usize,
     /// DNSSEC shelters signed answers from policy, for clients that set DO.
     pub spares_signed: bool,
+}
+
+/// A suspension of all policy.
+#[derive(Serialize)]
+pub struct Suspension {
+    /// When it ends, RFC 3339.
+    pub until: String,
+    /// Who suspended it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A zone in the client's order.
