@@ -263,3 +263,78 @@ fn deepest(wire: &[u8], suffixes: &HashMap<&[u8], usize>) -> Option<(usize, bool
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::action::Action;
+    use crate::policy::oracle::Oracle;
+
+    /// A zone of these rules on names.
+    fn zone(owners: &[Name]) -> (ZoneRules, Oracle) {
+        let mut rules = ZoneRules::none("rpz.test".parse().unwrap());
+        let mut oracle = Oracle::new();
+        let code = ActionCode::from(Action::Nxdomain);
+        for owner in owners {
+            let wire = owner.as_wire();
+            rules.names.push(&wire[..wire.len() - 1], code);
+            oracle.add(0, owner, code.as_u32());
+        }
+        (rules, oracle)
+    }
+
+    fn random_name(rng: &mut fastrand::Rng, wild: bool) -> Name {
+        let labels = (0..rng.usize(1..5)).map(|_| ["a", "b"][rng.usize(..2)].to_owned());
+        let star = (wild && rng.bool()).then(|| "*".to_owned());
+        star.into_iter().chain(labels).collect::<Vec<_>>().join(".").parse().unwrap()
+    }
+
+    #[test]
+    fn what_stands_behind_a_choice_is_never_the_choice() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..3000 {
+            let owners: Vec<Name> =
+                (0..rng.usize(0..8)).map(|_| random_name(&mut rng, true)).collect();
+            let (rules, oracle) = zone(&owners);
+            let name = random_name(&mut rng, false);
+            let found = oracle.find(&name);
+            let chosen = found.rule(0);
+            let context = format!("{name} in {owners:?}: {chosen:?}");
+            assert_eq!(Tree::around(&name, &rules.names).chosen(), chosen.is_some(), "{context}");
+            let near = rules.near_names(TriggerKind::Qname, &name);
+            // all wildcards above the name, without the one that was chosen
+            let covers = |owner: &&Name| {
+                owner.is_wildcard() && name.is_within(&owner.parent()) && name != owner.parent()
+            };
+            let mut all: Vec<_> = owners.iter().filter(covers).collect();
+            all.sort_unstable();
+            all.dedup();
+            let by_wildcard = chosen.is_some_and(|rule| rule.wildcard);
+            assert_eq!(near.len(), all.len() - usize::from(by_wildcard), "{context}: {near:?}");
+            for near in &near {
+                let Matched::Name(owner) = near.matched else { unreachable!() };
+                let same = chosen.is_some_and(|rule| {
+                    (rule.labels, rule.wildcard) == (owner.labels, owner.wildcard)
+                });
+                assert!(!same, "{context}: {near:?}");
+                let hidden = matches!(near.lost, Lost::Hidden(..));
+                assert_eq!(hidden, chosen.is_none(), "{context}: {near:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn shorter_prefixes_stand_behind_the_longest() {
+        let mut rules = ZoneRules::none("rpz.test".parse().unwrap());
+        let code = ActionCode::from(Action::Nxdomain);
+        for net in ["192.0.2.0/24", "192.0.2.9/32", "192.0.2.8/32", "198.51.100.0/24"] {
+            rules.prefixes.push((TriggerKind::Ip, net.parse().unwrap(), code));
+        }
+        let seen = ["192.0.2.9".parse().unwrap(), "192.0.2.8".parse().unwrap()];
+        let chosen = "192.0.2.9/32".parse().unwrap();
+        let near = rules.near_prefixes(TriggerKind::Ip, &seen, &chosen);
+        let lost: Vec<_> = near.iter().map(|near| near.lost.clone()).collect();
+        assert_eq!(lost, [Lost::LongerPrefix(chosen), Lost::EqualPrefix(chosen)]);
+        assert!(rules.near_prefixes(TriggerKind::Nsip, &seen, &chosen).is_empty());
+    }
+}

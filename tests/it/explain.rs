@@ -2,12 +2,14 @@
 
 use crate::harness::client::{Tcp, Udp};
 use crate::harness::conf::Conf;
+use crate::harness::process::run;
+use crate::harness::relay::PROGRAM;
 use crate::harness::script::Script;
 use crate::harness::stage::Stage;
 use crate::harness::wire::{
     A, AAAA, ANY, CNAME, HTTPS, Message, NS, Query, RD, RRSIG, Record, TC, TXT,
 };
-use crate::harness::{PATIENCE, millis};
+use crate::harness::{PATIENCE, millis, secs};
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -76,6 +78,7 @@ fn stage(change: impl FnOnce(Conf) -> Conf) -> Stage {
         Record::cname("alias.example.net", 300, "target.example.org"),
         Record::cname("chain.example.net", 300, "pass.example.org"),
         Record::cname("pass.example.org", 300, "target.example.org"),
+        Record::a("target.example.org", 300, "192.0.2.9"),
         Record::cname("toip.example.net", 300, "ip.example.net"),
         Record::new("hint.example.net", 300, HTTPS, hints),
         Record::new(
@@ -264,9 +267,8 @@ fn the_verdict_holds_for_clients_that_want_dnssec_or_no_recursion() {
         ("fails.example.net", A),
     ];
     compare(&stage, &questions, &["--dnssec"], Query::dnssec_ok);
-    let told = stage.relay.tell(&["explain", "bad.example.com", "--dnssec"]);
-    assert!(told.contains("bad.example.com A for 127.0.0.1 is clean: NOERROR"), "{told}");
-    assert!(told.contains("the answer is signed and the client asks for DNSSEC"), "{told}");
+    let parts = ["is clean: NOERROR", "the answer is signed and the client asks for DNSSEC"];
+    assert_told(&stage, &["bad.example.com", "--dnssec"], &parts);
     let norecurse = |query: Query| {
         let flags = query.flags & !RD;
         query.flags(flags)
@@ -287,4 +289,203 @@ fn an_explanation_is_neither_counted_nor_logged() {
     assert_eq!(stage.relay.stderr().matches("name servers").count(), 0);
     stage.relay.ask("www.bad.example.com", A);
     stage.relay.hits(2);
+}
+
+/// Fails unless the explanation in words holds all of these, blanks and line ends aside.
+#[track_caller]
+fn assert_told(stage: &Stage, args: &[&str], parts: &[&str]) {
+    let text = stage.relay.tell(&[&["explain"], args].concat());
+    for line in text.lines().filter(|line| line.chars().count() > 80) {
+        assert!(line.split_whitespace().count() <= 2, "only a word may be longer: {line}");
+    }
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in parts {
+        assert!(words(&text).contains(&words(part)), "{args:?} lacks {part:?}:\n{text}");
+    }
+}
+
+#[test]
+fn the_rule_is_told_as_it_is_written_and_so_is_what_undoes_it() {
+    let stage = stage(|conf| conf);
+    assert_told(
+        &stage,
+        &["www.bad.example.com", "--client", "127.0.0.4"],
+        &[
+            "www.bad.example.com A for 127.0.0.4 is blocked: NXDOMAIN, by rule *.bad.example.com \
+             of zone feed.local",
+            "culvert allow www.bad.example.com --client 127.0.0.4 --reason \"...\"",
+            "zone feed.local, serial 1",
+            "feed.local.rpz:5 *.bad.example.com CNAME .",
+            "client 127.0.0.4, group guests, over udp",
+            "zone 1 last.local, serial 1, 4 rules zone 2 feed.local, serial 1, 18 rules",
+            "QNAME *.bad.example.com of watch.local, NXDOMAIN; loses: the zone only watches",
+        ],
+    );
+    let rows: [(&[&str], &[&str]); 12] = [
+        (
+            &["both.example.net"],
+            &[
+                "by rule 32.9.2.0.192.rpz-ip of zone feed.local (address 192.0.2.9)",
+                "feed.local.rpz:18 32.9.2.0.192.rpz-ip CNAME .",
+                "24.0.2.0.192.rpz-ip of feed.local for 192.0.2.10, PASSTHRU; loses: a longer \
+                 prefix matches: 192.0.2.9/32",
+                "of last.local for 192.0.2.10, NXDOMAIN; loses: zone feed.local stands ahead",
+            ],
+        ),
+        (
+            &["wide.example.net"],
+            &["is let through: NOERROR, from", "culvert block wide.example.net"],
+        ),
+        (
+            &["exact.bad.example.com"],
+            &["is blocked: NODATA, by", "NXDOMAIN; loses: an exact name comes before *."],
+        ),
+        (&["www.bad.example.com"], &["*.example.com of feed.local, NODATA; loses: a nearer *"]),
+        (
+            &["below.exact.bad.example.com"],
+            &[
+                "is clean: NOERROR, from upstream service",
+                "exact.bad.example.com exists in the zone (rule exact.bad.example.com), so * above \
+                 does not cover it",
+            ],
+        ),
+        (
+            &["alias.example.net"],
+            &[
+                "by rule target.example.org of zone feed.local (at its alias target.example.org)",
+                "QNAME comes before IP within one zone",
+                "culvert allow alias.example.net --reason",
+            ],
+        ),
+        (
+            &["chain.example.net"],
+            &["target.example.org, an alias, not reached", "the hit at pass.example.org before"],
+        ),
+        (&["garden.example.com"], &["is sent to walled.example.net: NOERROR, by rule"]),
+        (
+            &["x.example.com", "--client", "127.0.0.3"],
+            &[
+                "by rule 32.3.0.0.127.rpz-client-ip of zone feed.local",
+                "CLIENT-IP comes before QNAME within one zone",
+                "culvert allow x.example.com --client 127.0.0.3 --reason",
+            ],
+        ),
+        (
+            &["fails.example.net"],
+            &["fails: SERVFAIL, upstream service: it answered", "culvert probe"],
+        ),
+        (&["printer.test"], &["is answered here: NXDOMAIN", "[local] special in the conf"]),
+        (
+            &["www.evil.example.org"],
+            &["(name server ns.evil.example)", "ns.evil.example.rpz-nsdname"],
+        ),
+    ];
+    for (args, parts) in rows {
+        assert_told(&stage, args, parts);
+    }
+    assert_told(&stage, &["clean.example.org"], &["QNAME no match in allow.local, watch.local,"]);
+    let text = stage.relay.tell(&["explain", r"a\.b\$\009c.example.net"]);
+    assert!(text.starts_with(r"a\.b\$\009c.example.net A for 127.0.0.1 is clean"), "{text}");
+    for bad in [&["x.example.com", "NOTYPE"][..], &["a..b"], &["a.b", "--address", "192.0.2.1"]] {
+        assert!(!stage.relay.command(&[&["explain"], bad].concat()).status.success(), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_command_that_is_named_undoes_it() {
+    let stage = stage(|conf| conf);
+    let questions = [
+        ("bad.example.com", "127.0.0.1"),
+        ("www.each.example.com", "127.0.0.2"),
+        ("x.example.org", "127.0.0.3"),
+        ("alias.example.net", "127.0.0.4"),
+        ("both.example.net", "127.0.0.1"),
+    ];
+    for (name, client) in questions {
+        for turn in ["allowed", "blocked"] {
+            let before = explain(&stage, &[name, "--client", client]);
+            let command = before["undo"]["command"].as_str().unwrap_or_default().to_owned();
+            let args: Vec<&str> = command.split(' ').map(|word| word.trim_matches('"')).collect();
+            assert_eq!(args[0], "culvert", "{before:#}");
+            stage.relay.tell(&args[1..]);
+            let after = explain(&stage, &[name, "--client", client]);
+            let real = asked(&stage, client, &Query::new(name, A), false, false);
+            assert_eq!(said(&after), real, "{after:#}");
+            assert_eq!(after["verdict"]["outcome"] == "allowed", turn == "allowed", "{after:#}");
+            assert_consistent(&after);
+        }
+    }
+}
+
+#[test]
+fn exceptions_and_a_suspension_are_told() {
+    let stage = stage(|conf| conf);
+    stage.relay.tell(&["allow", "bad.example.com", "--reason", "a false alarm"]);
+    stage.relay.tell(&["block", "example.com", "--reason", "all of it"]);
+    assert_told(
+        &stage,
+        &["www.bad.example.com"],
+        &[
+            "is let through: NOERROR, from upstream service, by exception 1",
+            "culvert exceptions remove 1",
+            "for bad.example.com and below",
+            "reason a false alarm",
+            "until it is removed",
+            "feed.local, NXDOMAIN; loses: an exception comes first (number 1)",
+            "example.com and below, NXDOMAIN; loses: exception 1 comes first: the nearer name",
+        ],
+    );
+    assert_told(&stage, &["x.example.com"], &["NXDOMAIN, by exception 2", "remove 2"]);
+    stage.relay.tell(&["policy", "suspend", "--for", "1m", "--reason", "a test"]);
+    assert_told(
+        &stage,
+        &["x.example.com"],
+        &["is clean: NOERROR", "SUSPENDED until", "(a test)", "loses: all policy only watches"],
+    );
+    compare(&stage, &QUESTIONS[..3], &[], |query| query);
+}
+
+#[test]
+fn files_are_explained_without_a_relay() {
+    let conf = Conf::new().policy("feed.local", FEED).policy("last.local", LAST);
+    let list = conf.folder().join("list.txt");
+    std::fs::write(&list, "# a list\nlisted.example\n").expect("a list is written");
+    let file = |zone: &str| conf.zone_file(zone).display().to_string();
+    let tell = |args: &[&str]| {
+        let mut command = std::process::Command::new(PROGRAM);
+        command.arg("explain").args(args);
+        let output = run(&mut command, secs(20));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (feed, last, list) = (file("feed.local"), file("last.local"), list.display().to_string());
+    let zones = ["--zone", &last, "--zone", &feed];
+    let rows: [(&[&str], &str); 7] = [
+        (
+            &["data.example.com"],
+            "is blocked: NXDOMAIN, by rule data.example.com of zone last.local",
+        ),
+        (&["www.bad.example.com"], "feed.local.rpz:5"),
+        (&["a.example.org", "--address", "192.0.2.9"], "(address 192.0.2.9)"),
+        (&["a.example.org", "--ns", "ns.evil.example"], "(name server ns.evil.example)"),
+        (&["a.example.org", "--ns", "192.0.2.66"], "(name server at 192.0.2.66)"),
+        (&["a.example.org", "--client", "127.0.0.3"], "32.3.0.0.127.rpz-client-ip of zone"),
+        (&["a.example.org"], "a.example.org A for 127.0.0.1 is clean: no rule acts"),
+    ];
+    for (args, part) in rows {
+        let (good, text) = tell(&[args, &zones[..]].concat());
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(good && words.contains(part), "{args:?} lacks {part:?}:\n{text}");
+    }
+    let lists = ["www.listed.example", "--zone", &list, "--format", "domains"];
+    let (good, text) = tell(&lists);
+    assert!(good && text.contains("list.txt:2"), "{text}");
+    let (good, text) = tell(&["a.example", "--zone", &feed, "--zone", &feed]);
+    assert!(!good && text.contains("two files hold a zone feed.local"), "{text}");
+    let (good, text) = tell(&["a.example", "--zone", "/nonexistent"]);
+    assert!(!good && text.contains("/nonexistent:"), "{text}");
+    let (good, text) = tell(&["bad.example.com", "--zone", &feed, "--json"]);
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(good && told["rule"]["place"]["written"][0]["line"] == 7, "{told:#}");
+    assert_consistent(&told);
 }

@@ -187,11 +187,15 @@ impl Road {
         let noted = known.notes.as_ref().and_then(|notes| notes.0.take());
         let decided = noted.unwrap_or_default();
         let acted = decided.won.as_ref().map(|won| won.action);
-        let ended = match judged {
+        let mut ended = match judged {
             Judged::Ask(need) => return Err(need),
             Judged::Reply(len, outcome) => Ended::of_reply(word(outcome, acted), &buf[..len]),
             Judged::Silence(outcome) => Ended::silent(word(outcome, acted)),
         };
+        // the upstream's own failure is passed on as it is
+        if ended.rcode == Some(rcode::SERVFAIL) {
+            ended.outcome = "failed";
+        }
         let mut ledger = Ledger::new(asking, &snap.policy, decided);
         ledger.spares_signed = !snap.break_dnssec;
         self.survey(pass, &mut ledger)?;
@@ -253,7 +257,12 @@ impl Road {
     fn truth(&self, pass: Pass<'_>, looked: &lookup::Truth, not_needed: bool) -> Truth {
         let name = &pass.asked.query.question.name;
         let upstream = Some(pass.route(name).upstream.settings().name.clone());
+        const ITS_OWN: &str = "it answered with a failure of its own";
         let (source, entry) = match looked {
+            lookup::Truth::Answer { entry, .. } if looked.usable().is_none() => {
+                let rcode = Some(rcode::text(entry.answer.rcode()));
+                return Truth { upstream, rcode, failure: Some(ITS_OWN), ..Truth::from("failure") };
+            }
             lookup::Truth::Answer { entry, stale: true } => ("stale", entry),
             lookup::Truth::Answer { entry, .. } if pass.known.was_fetched(entry) => {
                 ("upstream", entry)
@@ -261,7 +270,7 @@ impl Road {
             lookup::Truth::Answer { entry, .. } => ("cache", entry),
             lookup::Truth::Failed(code, answer) => {
                 let failure = match answer {
-                    Some(_) => "its own answer was a failure, a moment ago",
+                    Some(_) => ITS_OWN,
                     None => words::failure(*code),
                 };
                 let rcode = rcode::text(answer.as_ref().map_or(rcode::SERVFAIL, |a| a.rcode()));
