@@ -24,6 +24,7 @@ use crate::limits;
 
 /// Why a rule that covers a name did not act.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // made for people, a few at a time
 pub enum Lost {
     /// Its zone only logs.
     Watches,
@@ -285,6 +286,7 @@ mod tests {
 
     fn random_name(rng: &mut fastrand::Rng, wild: bool) -> Name {
         let labels = (0..rng.usize(1..5)).map(|_| ["a", "b"][rng.usize(..2)].to_owned());
+        let labels: Vec<String> = labels.collect();
         let star = (wild && rng.bool()).then(|| "*".to_owned());
         star.into_iter().chain(labels).collect::<Vec<_>>().join(".").parse().unwrap()
     }

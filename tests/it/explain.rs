@@ -287,6 +287,9 @@ fn an_explanation_is_neither_counted_nor_logged() {
         assert_eq!(stage.relay.count(&format!("/queries/{counter}")), 0, "{counter}");
     }
     assert_eq!(stage.relay.stderr().matches("name servers").count(), 0);
+    let told = |args: &[&str]| explain(&stage, args)["truth"]["not_needed"].clone();
+    assert_eq!(told(&["x.bad.example.com"]), true, "asked for the explanation only");
+    assert_eq!(told(&["good.bad.example.com", "--tcp"]), false);
     stage.relay.ask("www.bad.example.com", A);
     stage.relay.hits(2);
 }
@@ -304,24 +307,11 @@ fn assert_told(stage: &Stage, args: &[&str], parts: &[&str]) {
     }
 }
 
-#[test]
-fn the_rule_is_told_as_it_is_written_and_so_is_what_undoes_it() {
-    let stage = stage(|conf| conf);
-    assert_told(
-        &stage,
-        &["www.bad.example.com", "--client", "127.0.0.4"],
-        &[
-            "www.bad.example.com A for 127.0.0.4 is blocked: NXDOMAIN, by rule *.bad.example.com \
-             of zone feed.local",
-            "culvert allow www.bad.example.com --client 127.0.0.4 --reason \"...\"",
-            "zone feed.local, serial 1",
-            "feed.local.rpz:5 *.bad.example.com CNAME .",
-            "client 127.0.0.4, group guests, over udp",
-            "zone 1 last.local, serial 1, 4 rules zone 2 feed.local, serial 1, 18 rules",
-            "QNAME *.bad.example.com of watch.local, NXDOMAIN; loses: the zone only watches",
-        ],
-    );
-    let rows: [(&[&str], &[&str]); 12] = [
+/// What is asked, and what the explanation holds.
+type Row = (&'static [&'static str], &'static [&'static str]);
+
+fn rivals() -> [Row; 12] {
+    [
         (
             &["both.example.net"],
             &[
@@ -379,8 +369,27 @@ fn the_rule_is_told_as_it_is_written_and_so_is_what_undoes_it() {
             &["www.evil.example.org"],
             &["(name server ns.evil.example)", "ns.evil.example.rpz-nsdname"],
         ),
-    ];
-    for (args, parts) in rows {
+    ]
+}
+
+#[test]
+fn the_rule_is_told_as_it_is_written_and_so_is_what_undoes_it() {
+    let stage = stage(|conf| conf);
+    assert_told(
+        &stage,
+        &["www.bad.example.com", "--client", "127.0.0.4"],
+        &[
+            "www.bad.example.com A for 127.0.0.4 is blocked: NXDOMAIN, by rule *.bad.example.com \
+             of zone feed.local",
+            "culvert allow www.bad.example.com --client 127.0.0.4 --reason \"...\"",
+            "zone feed.local, serial 1",
+            "feed.local.rpz:5 *.bad.example.com CNAME .",
+            "client 127.0.0.4, group guests, over udp",
+            "zone 1 last.local, serial 1, 4 rules zone 2 feed.local, serial 1, 18 rules",
+            "QNAME *.bad.example.com of watch.local, NXDOMAIN; loses: the zone only watches",
+        ],
+    );
+    for (args, parts) in rivals() {
         assert_told(&stage, args, parts);
     }
     assert_told(&stage, &["clean.example.org"], &["QNAME no match in allow.local, watch.local,"]);
@@ -487,5 +496,6 @@ fn files_are_explained_without_a_relay() {
     let (good, text) = tell(&["bad.example.com", "--zone", &feed, "--json"]);
     let told: Value = serde_json::from_str(&text).expect("JSON");
     assert!(good && told["rule"]["place"]["written"][0]["line"] == 7, "{told:#}");
+    assert!(told["undo"].is_null() && told["truth"].is_null(), "{told:#}");
     assert_consistent(&told);
 }

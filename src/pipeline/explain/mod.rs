@@ -222,7 +222,8 @@ impl Road {
             Err(Some(need)) => return Err(need),
             Err(None) => None,
         };
-        ledger.truth = looked.as_ref().map(|looked| self.truth(pass, looked, ledger.at_once()));
+        ledger.truth =
+            looked.as_ref().map(|looked| self.truth(pass, looked, ledger.needs_no_truth()));
         let Some(entry) = looked.as_ref().and_then(lookup::Truth::usable) else {
             let otherwise = if looked.is_some() { Lost::Failure } else { Lost::NotAtHand };
             let stage = pass.judge.stage(&name, Standing { first: true, own });

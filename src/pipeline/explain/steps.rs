@@ -12,6 +12,7 @@ use crate::dns::{rcode, rtype};
 use crate::limits;
 use crate::pipeline::local::LocalAnswer;
 use crate::policy::account::{Lost, Near, Winner, lost_alone, lost_to};
+use crate::policy::action::Action;
 use crate::policy::exceptions::Exception;
 use crate::policy::set::{Mode, Override, PolicySet, Zone};
 use crate::policy::spelling;
@@ -59,6 +60,16 @@ impl<'a> Ledger<'a> {
     /// A rule acted before an answer was looked for.
     pub(super) fn at_once(&self) -> bool {
         self.decided.won.is_some() && !self.decided.by_answer
+    }
+
+    /// The relay does not look for an answer: the rule says what goes back.
+    pub(super) fn needs_no_truth(&self) -> bool {
+        let by_itself = |won: &Won| match won.action {
+            Action::Passthru => false,
+            Action::TcpOnly => !self.asking.tcp,
+            _ => true,
+        };
+        self.at_once() && self.decided.won.as_ref().is_some_and(by_itself)
     }
 
     /// Adds a name with all rules that cover it. `otherwise` is why no rule may act there.

@@ -138,8 +138,11 @@ impl Said<'_> {
         }
     }
 
-    /// The one thing to do about it.
+    /// The one thing to do about it; nothing where there is no relay to tell.
     pub(super) fn undo(&self) -> Option<Undo> {
+        if self.offline {
+            return None;
+        }
         let lets_through = |won: &Won| matches!(won.action, Action::Passthru);
         let failed = self.ended.outcome == "failed";
         match (self.rule, self.won) {
