@@ -100,6 +100,12 @@ pub const SERVER_BACKGROUND: Duration = Duration::from_secs(10);
 pub const SERVER_BACKGROUND_QUERIES: usize = 256;
 /// Least time between two lines in the log about name servers that cannot be looked up.
 pub const SERVER_LINE_PAUSE: Duration = Duration::from_secs(10);
+/// Rules of one zone that an explanation names behind the one that the zone chose.
+pub const NEAR_RULES: usize = 8;
+/// Records, addresses, or servers of one answer that an explanation shows.
+pub const EXPLAINED_RECORDS: usize = 32;
+/// How long an explanation looks for a rule's place in its zone's file.
+pub const PLACE_SEARCH: Duration = Duration::from_secs(10);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
 /// Most groups of clients.
@@ -255,6 +261,8 @@ pub mod upstream {
 
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
+const _: () =
+    assert!(ANSWER_DEADLINE.as_millis() + PLACE_SEARCH.as_millis() < CONTROL_DEADLINE.as_millis());
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);

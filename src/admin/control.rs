@@ -114,6 +114,13 @@ async fn execute(request: Request, operator: &dyn Operator, from: &UnixStream) -
             Ok(name) => to_json(&operator.show(&name)),
             Err(e) => json!({ "error": format!("{name}: {e}") }),
         },
+        Request::Explain(explain) => match explain.asking() {
+            Ok(asking) => match operator.explain(asking).await {
+                Ok(explanation) => to_json(&explanation),
+                Err(text) => json!({ "error": text }),
+            },
+            Err(text) => json!({ "error": text }),
+        },
         Request::Probe => to_json(&operator.probe().await),
         Request::Exceptions => json!({ "exceptions": operator.exceptions() }),
         Request::Except { wish, sudo_user } => {

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::PortStatus;
+use crate::pipeline::explain::{Asking, Explanation};
 use crate::upstream::{ProbeReport, UpstreamStatus};
 use crate::zones::ZoneStatus;
 use crate::zones::exceptions::Wish;
@@ -20,10 +21,13 @@ use exceptions::{Changed, ExceptionCount, Shown, Suspended};
 
 pub mod control;
 pub mod exceptions;
+pub mod explain;
 mod exposition;
 pub mod http;
 mod owner;
 pub mod render;
+
+pub use explain::Explain;
 
 /// A future of the operator's answers.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -41,6 +45,8 @@ pub trait Operator: Send + Sync + 'static {
     fn flush(&self, name: &crate::dns::name::Name, subtree: bool) -> usize;
     /// Cached answers of a name.
     fn show(&self, name: &crate::dns::name::Name) -> Vec<CachedAnswer>;
+    /// Explains what a client gets, and why.
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>>;
     /// Asks every backend once.
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>>;
     /// All exceptions, in the order of their numbers.
@@ -86,6 +92,8 @@ pub enum Request {
         /// Name in text form.
         name: String,
     },
+    /// Explain what a client gets, and why.
+    Explain(Explain),
     /// Ask every backend once.
     Probe,
     /// All exceptions.

@@ -309,7 +309,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// `1 zone`, `2 zones`.
-fn counted(n: u64, noun: &str) -> String {
+pub(super) fn counted(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

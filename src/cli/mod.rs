@@ -16,6 +16,7 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 
+mod explain;
 mod zone_check;
 
 /// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
@@ -66,6 +67,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
+    Explain(explain::Explain),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
+        Command::Explain(wish) => wish.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))

@@ -34,6 +34,7 @@ use crate::zones::{Terms, Zones};
 
 mod assemble;
 mod exceptions;
+pub mod explain;
 pub mod journal;
 mod operator;
 mod systemd;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
 use super::exceptions::Suspension;
-use super::{Relay, assemble};
+use super::{Relay, assemble, explain};
 use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
 use crate::admin::{
     Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
@@ -16,6 +16,7 @@ use crate::dns::question::Question;
 use crate::dns::{rcode, rtype, text};
 use crate::listener::PortStatus;
 use crate::metrics::Counter;
+use crate::pipeline::explain::{Asking, Explanation};
 use crate::policy::exceptions::{Exception, Verdict};
 use crate::zones::exceptions::Wish;
 
@@ -117,6 +118,18 @@ impl Operator for Arc<Relay> {
                 }
             })
             .collect()
+    }
+
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>> {
+        Box::pin(async move {
+            let mut explanation = self.road.explain(&asking).await;
+            let (zones, suspended) = {
+                let current = self.lock();
+                (current.zones.clone(), current.suspension.as_ref().map(Suspension::shown))
+            };
+            explanation.policy.suspended = suspended.map(|s| explain::suspended(&s));
+            explain::look_closer(explanation, zones).await.map_err(|trouble| trouble.to_string())
+        })
     }
 
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {

@@ -46,6 +46,7 @@ use crate::report::Reporter;
 mod act;
 mod admit;
 mod evidence;
+pub mod explain;
 mod forward;
 pub mod local;
 mod lookup;

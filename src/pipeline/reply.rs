@@ -65,6 +65,12 @@ impl<'p> Page<'p> {
         Composer::reply(self.buf, self.asked.query, self.form, code, ede).finish()
     }
 
+    /// The query led from one look-up to the next.
+    pub(super) fn too_many_look_ups(&mut self) -> usize {
+        let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
+        self.code(rcode::SERVFAIL, Some(ede))
+    }
+
     /// Hosts and special names.
     pub(super) fn local(&mut self, local: &LocalAnswer<'_>) -> usize {
         let query = self.asked.query;

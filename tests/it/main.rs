@@ -9,6 +9,7 @@ mod conformance;
 mod daemon;
 mod doh;
 mod exceptions;
+mod explain;
 mod failover;
 mod hostile;
 mod itself;
