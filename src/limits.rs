@@ -57,8 +57,8 @@ pub const BATCHES_IN_A_ROW: usize = 8;
 /// At a stop, the hit log's destination gets this long for what is queued.
 pub const LOG_FLUSH: Duration = Duration::from_secs(2);
 
-/// One request or reply on the control socket, in octets.
-pub const CONTROL_MESSAGE: usize = 4 << 20;
+/// One reply on the control socket, in octets: all exceptions, each as long as can be.
+pub const CONTROL_MESSAGE: usize = 64 << 20;
 /// A request on the control socket must be complete within this.
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
 /// Requests on the control socket at a time.
@@ -74,6 +74,16 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// A file that was written to within this time may not be complete yet.
 pub const FILE_SETTLES: Duration = Duration::from_millis(200);
+/// Most exceptions at a time.
+pub const EXCEPTIONS: usize = 10_000;
+/// Characters of an exception's reason, or of its owner.
+pub const EXCEPTION_TEXT: usize = 200;
+/// Longest time of an exception that ends by itself.
+pub const EXCEPTION_LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+/// Octets of the file that keeps the exceptions: all of them, each as long as can be.
+pub const EXCEPTIONS_FILE: u64 = 64 << 20;
+/// Longest time that policy may be suspended.
+pub const SUSPENSION_LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// TTL of answers that an exception blocks, in seconds: short, they are made by hand.
 pub const EXCEPTION_TTL: u32 = 5;
 /// Look-ups of name servers and their addresses for one client's query.
@@ -90,6 +100,12 @@ pub const SERVER_BACKGROUND: Duration = Duration::from_secs(10);
 pub const SERVER_BACKGROUND_QUERIES: usize = 256;
 /// Least time between two lines in the log about name servers that cannot be looked up.
 pub const SERVER_LINE_PAUSE: Duration = Duration::from_secs(10);
+/// Rules of one zone that an explanation names behind the one that the zone chose.
+pub const NEAR_RULES: usize = 8;
+/// Records, addresses, or servers of one answer that an explanation shows.
+pub const EXPLAINED_RECORDS: usize = 32;
+/// How long an explanation looks for a rule's place in its zone's file.
+pub const PLACE_SEARCH: Duration = Duration::from_secs(10);
 /// Most policy zones: one bit each in the matcher's masks.
 pub const POLICY_ZONES: usize = 64;
 /// Most groups of clients.
@@ -245,6 +261,8 @@ pub mod upstream {
 
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
+const _: () =
+    assert!(ANSWER_DEADLINE.as_millis() + PLACE_SEARCH.as_millis() < CONTROL_DEADLINE.as_millis());
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);

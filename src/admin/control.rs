@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Operator, Request};
+use super::{Operator, Request, owner};
 use crate::limits;
 
 /// Longest request in octets: a name and a command.
@@ -82,20 +82,20 @@ pub async fn serve(socket: Socket, operator: Arc<dyn Operator>) {
 }
 
 async fn answer(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut line = String::new();
-    BufReader::new(reader.take(REQUEST)).read_line(&mut line).await?;
+    let (mut stream, mut line) = (stream, String::new());
+    BufReader::new((&mut stream).take(REQUEST)).read_line(&mut line).await?;
     let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => execute(request, operator).await,
+        Ok(request) => execute(request, operator, &stream).await,
         Err(e) => json!({ "error": format!("the command cannot be read: {e}") }),
     };
     let mut text = reply.to_string();
     text.push('\n');
-    writer.write_all(text.as_bytes()).await?;
-    writer.shutdown().await
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
 }
 
-async fn execute(request: Request, operator: &dyn Operator) -> Value {
+async fn execute(request: Request, operator: &dyn Operator, from: &UnixStream) -> Value {
+    let owner = |sudo_user: Option<String>| owner::of(from, sudo_user.as_deref());
     match request {
         Request::Status => status_json(operator),
         Request::Reload => match operator.reload().await {
@@ -114,7 +114,26 @@ async fn execute(request: Request, operator: &dyn Operator) -> Value {
             Ok(name) => to_json(&operator.show(&name)),
             Err(e) => json!({ "error": format!("{name}: {e}") }),
         },
+        Request::Explain(explain) => match explain.asking() {
+            Ok(asking) => match operator.explain(asking).await {
+                Ok(explanation) => to_json(&explanation),
+                Err(text) => json!({ "error": text }),
+            },
+            Err(text) => json!({ "error": text }),
+        },
         Request::Probe => to_json(&operator.probe().await),
+        Request::Exceptions => json!({ "exceptions": operator.exceptions() }),
+        Request::Except { wish, sudo_user } => {
+            or_error(operator.except(wish, owner(sudo_user)).await)
+        }
+        Request::Unexcept { ids, sudo_user } => {
+            or_error(operator.unexcept(ids, owner(sudo_user)).await)
+        }
+        Request::Suspend { millis, reason, sudo_user } => {
+            let suspended = operator.suspend(millis, &reason, &owner(sudo_user));
+            or_error(suspended.map(|(now, old)| json!({ "suspended": now, "replaced": old })))
+        }
+        Request::Resume { sudo_user } => json!({ "ended": operator.resume(&owner(sudo_user)) }),
     }
 }
 
@@ -125,6 +144,10 @@ pub(super) fn status_json(operator: &dyn Operator) -> Value {
     let queries = status.queries.iter().map(|(name, n)| ((*name).to_owned(), json!(n)));
     value["queries"] = Value::Object(queries.collect());
     value
+}
+
+fn or_error(outcome: Result<impl Serialize, String>) -> Value {
+    outcome.map_or_else(|text| json!({ "error": text }), |value| to_json(&value))
 }
 
 fn to_json(value: &impl Serialize) -> Value {

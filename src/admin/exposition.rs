@@ -38,6 +38,7 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     gauge("policy_generation", "Generation of policy in force", signed(status.generation));
     gauge("policy_bytes", "Memory of the policy matcher", status.policy_bytes as i64);
     gauge("policy_monitor_only", "1 if no zone acts", (status.policy_mode == "monitor").into());
+    gauge("policy_suspended", "1 while policy is suspended", status.suspended.is_some().into());
     gauge(
         "reload_failed",
         "1 if the last reload changed nothing",
@@ -51,11 +52,19 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     info.get_or_create(&labels).set(1);
     registry.register("log_written", "Log records written", ConstCounter::new(status.log.written));
     registry.register("log_dropped", "Log records lost", ConstCounter::new(status.log.dropped));
+    exceptions(&mut registry, status);
     zones(&mut registry, status);
     upstreams(&mut registry, status);
     let mut out = String::new();
     encode(&mut out, &registry)?;
     Ok(out)
+}
+
+fn exceptions(registry: &mut Registry, status: &Status) {
+    let [count] = gauges(registry, [("exceptions", "Exceptions in force")]);
+    for (verdict, n) in [("allow", status.exceptions.allow), ("block", status.exceptions.block)] {
+        count.get_or_create(&vec![("verdict", verdict.to_owned())]).set(n as i64);
+    }
 }
 
 fn zones(registry: &mut Registry, status: &Status) {

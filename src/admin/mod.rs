@@ -1,7 +1,7 @@
 //! Doors for the operator: a control socket for commands, HTTP for metrics and health.
 //!
 //! ```text
-//!   culvert status|reload|cache|log|probe ──► control (unix socket, one JSON line each way)
+//!   culvert status|reload|allow|... ────────► control (unix socket, one JSON line each way)
 //!   Prometheus, load balancers ─────────────► http    (/metrics, /healthz, /status; read-only)
 //!                                   both ask the Operator, whom the assembly supplies
 //! ```
@@ -12,13 +12,22 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::PortStatus;
+use crate::pipeline::explain::{Asking, Explanation};
 use crate::upstream::{ProbeReport, UpstreamStatus};
 use crate::zones::ZoneStatus;
+use crate::zones::exceptions::Wish;
+
+use exceptions::{Changed, ExceptionCount, Shown, Suspended};
 
 pub mod control;
+pub mod exceptions;
+pub mod explain;
 mod exposition;
 pub mod http;
+mod owner;
 pub mod render;
+
+pub use explain::Explain;
 
 /// A future of the operator's answers.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,8 +45,26 @@ pub trait Operator: Send + Sync + 'static {
     fn flush(&self, name: &crate::dns::name::Name, subtree: bool) -> usize;
     /// Cached answers of a name.
     fn show(&self, name: &crate::dns::name::Name) -> Vec<CachedAnswer>;
+    /// Explains what a client gets, and why.
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>>;
     /// Asks every backend once.
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>>;
+    /// All exceptions, in the order of their numbers.
+    fn exceptions(&self) -> Vec<Shown>;
+    /// Lets a name through or blocks it. The error says what is wrong with the wish.
+    fn except(&self, wish: Wish, owner: String) -> Answering<'_, Result<Changed, String>>;
+    /// Takes exceptions back. The error names numbers that there are none of.
+    fn unexcept(&self, ids: Vec<u64>, owner: String) -> Answering<'_, Result<Changed, String>>;
+    /// Lets no zone and no exception act for so many milliseconds. Gives the suspension and the
+    /// one that it replaces; the error says what is wrong with the wish.
+    fn suspend(
+        &self,
+        millis: u64,
+        reason: &str,
+        owner: &str,
+    ) -> Result<(Suspended, Option<Suspended>), String>;
+    /// Ends a suspension, and gives it if there was one.
+    fn resume(&self, owner: &str) -> Option<Suspended>;
 }
 
 /// One command on the control socket.
@@ -65,8 +92,40 @@ pub enum Request {
         /// Name in text form.
         name: String,
     },
+    /// Explain what a client gets, and why.
+    Explain(Explain),
     /// Ask every backend once.
     Probe,
+    /// All exceptions.
+    Exceptions,
+    /// Let a name through, or block it.
+    Except {
+        /// What is asked for.
+        wish: Wish,
+        /// Who became root to ask for it, as far as the client knows.
+        sudo_user: Option<String>,
+    },
+    /// Take exceptions back.
+    Unexcept {
+        /// Their numbers.
+        ids: Vec<u64>,
+        /// Who became root to ask for it, as far as the client knows.
+        sudo_user: Option<String>,
+    },
+    /// Let no zone and no exception act for a while.
+    Suspend {
+        /// How long, in milliseconds.
+        millis: u64,
+        /// Why.
+        reason: String,
+        /// Who became root to ask for it, as far as the client knows.
+        sudo_user: Option<String>,
+    },
+    /// End a suspension.
+    Resume {
+        /// Who became root to ask for it, as far as the client knows.
+        sudo_user: Option<String>,
+    },
 }
 
 /// State of the relay.
@@ -82,6 +141,8 @@ pub struct Status {
     pub generation: u64,
     /// `enforce` or `monitor`.
     pub policy_mode: &'static str,
+    /// Policy is suspended by hand: nothing acts.
+    pub suspended: Option<Suspended>,
     /// Why the last reload changed nothing, if it did not.
     pub reload_error: Option<String>,
     /// Addresses listened on.
@@ -90,6 +151,8 @@ pub struct Status {
     pub tcp_connections: usize,
     /// Upstreams and their backends.
     pub upstreams: Vec<UpstreamStatus>,
+    /// Exceptions made by hand.
+    pub exceptions: ExceptionCount,
     /// Policy zones.
     pub zones: Vec<ZoneStatus>,
     /// The cache.

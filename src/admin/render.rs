@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::exceptions;
+
 /// Width of a terminal.
 const COLUMNS: usize = 80;
 
@@ -20,6 +22,7 @@ pub fn status(v: &Value) -> String {
         number(&v["generation"]),
         if v["policy_mode"] == "monitor" { ", MONITOR ONLY: nothing is blocked" } else { "" },
     );
+    exceptions::in_status(&mut out, v);
     if let Some(error) = v["reload_error"].as_str() {
         let _ = writeln!(out, "\nTHE LAST RELOAD CHANGED NOTHING:\n{error}");
     }
@@ -94,6 +97,7 @@ fn zones(out: &mut String, v: &Value) {
     if list(&v["zones"]).is_empty() {
         out.push_str("  none\n");
     }
+    exceptions::count(out, v);
     for zone in list(&v["zones"]) {
         let _ = writeln!(
             out,
@@ -255,14 +259,21 @@ pub fn checked(v: &Value) -> String {
 
 /// A paragraph whose lines end before the terminal does, where its words allow that; all but
 /// the first are indented.
-fn wrapped(out: &mut String, paragraph: &str) {
-    let mut column = 0;
+pub(super) fn wrapped(out: &mut String, paragraph: &str) {
+    indented(out, 0, paragraph);
+}
+
+/// The same, with all lines this many columns further to the right.
+pub(super) fn indented(out: &mut String, indent: usize, paragraph: &str) {
+    out.push_str(&" ".repeat(indent));
+    let mut column = indent;
     for word in paragraph.split(' ') {
         let width = word.chars().count();
-        if column > 0 && column + 1 + width > COLUMNS {
-            out.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
+        if column > indent && column + 1 + width > COLUMNS {
+            out.push('\n');
+            column = indent + 2;
+            out.push_str(&" ".repeat(column));
+        } else if column > indent {
             out.push(' ');
             column += 1;
         }
@@ -272,15 +283,15 @@ fn wrapped(out: &mut String, paragraph: &str) {
     out.push('\n');
 }
 
-fn list(v: &Value) -> &[Value] {
+pub(super) fn list(v: &Value) -> &[Value] {
     v.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn number(v: &Value) -> u64 {
+pub(super) fn number(v: &Value) -> u64 {
     v.as_u64().unwrap_or(0)
 }
 
-fn text(v: &Value) -> String {
+pub(super) fn text(v: &Value) -> String {
     match v {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -298,7 +309,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// `1 zone`, `2 zones`.
-fn counted(n: u64, noun: &str) -> String {
+pub(super) fn counted(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -12,7 +12,11 @@ use crate::admin::{Request, render};
 use crate::config;
 use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
+use crate::policy::exceptions::Verdict;
 
+mod exceptions;
+
+mod explain;
 mod zone_check;
 
 /// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
@@ -63,12 +67,23 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
+    /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
+    Explain(explain::Explain),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
     /// Switch logs of the running relay
     #[command(subcommand)]
     Log(Log),
+    /// Let a name through, whatever the zones say
+    Allow(exceptions::Except),
+    /// Block a name
+    Block(exceptions::Except),
+    /// List the names let through or blocked by hand, or remove some
+    Exceptions(exceptions::Listed),
+    /// Suspend all policy for a while, or resume it
+    #[command(subcommand)]
+    Policy(exceptions::Policy),
     /// Try it out: two backends, a relay and a sample policy on loopback
     Demo {
         /// Ask the sample queries, compare, and exit
@@ -155,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
+        Command::Explain(wish) => wish.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))
@@ -167,6 +183,10 @@ pub fn main() -> ExitCode {
             let on = matches!(switch, Switch::On);
             ask(&at, Request::LogQueries { on }, said)
         }
+        Command::Allow(wish) => wish.ask(Verdict::Allow),
+        Command::Block(wish) => wish.ask(Verdict::Block),
+        Command::Exceptions(listed) => listed.ask(),
+        Command::Policy(policy) => policy.ask(),
         Command::Demo { check, listen } => demo::main(listen, check),
         Command::Template => {
             print(&config::template());

@@ -26,7 +26,7 @@ mod fault;
 mod groups;
 mod loops;
 mod manual;
-mod quantity;
+pub(crate) mod quantity;
 mod resolve;
 mod settings;
 mod spelling;

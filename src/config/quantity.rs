@@ -24,7 +24,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 
 /// Reads a duration: numbers with units, longest unit first, each unit once (`"1h30m"`).
 /// Spaces do not matter.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         let cure = "write a number with a unit, such as \"200ms\", \"30s\", \"1h30m\" or \"1d\"";
         format!("{} is not a duration; {cure}", quote(text))

@@ -33,12 +33,16 @@ use crate::upstream::Upstream;
 use crate::zones::{Terms, Zones};
 
 mod assemble;
+mod exceptions;
+pub mod explain;
 pub mod journal;
 mod operator;
 mod systemd;
 mod watch_files;
 
 pub use assemble::Trouble;
+
+use exceptions::{Ledger, Suspension};
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -84,6 +88,7 @@ pub struct Relay {
     sink: Arc<Keeper>,
     current: Mutex<Current>,
     publishing: Mutex<()>,
+    ledger: Ledger,
     /// One reload at a time.
     reloading: AsyncMutex<()>,
 }
@@ -97,13 +102,13 @@ struct Current {
     generation: u64,
     reload_error: Option<String>,
     exceptions: Arc<Exceptions>,
+    suspension: Option<Suspension>,
 }
 
 /// What the next generation of policy is built upon, so that nothing long is done while others
 /// wait.
 enum Basis {
     /// The zones are the same as before.
-    #[allow(dead_code)]
     Same,
     /// The tables of a set that was made of the new zones.
     Zones(Arc<PolicySet>),
@@ -115,7 +120,8 @@ impl Current {
     /// Under which terms the zones hold now.
     fn terms(&self) -> Terms {
         let terms = assemble::terms(&self.settings);
-        Terms { exceptions: Arc::clone(&self.exceptions), ..terms }
+        let monitor = terms.monitor || self.suspension.is_some();
+        Terms { exceptions: Arc::clone(&self.exceptions), monitor, ..terms }
     }
 }
 
@@ -164,6 +170,7 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
         });
     }
     tasks.spawn(watch_files::run(Arc::clone(&relay)));
+    tasks.spawn(exceptions::end_by_time(Arc::clone(&relay)));
     tasks.spawn(systemd::feed_watchdog(Arc::clone(&relay)));
     tracing::info!("{} serves: {}", relay.server_name, relay.in_brief());
     systemd::ready(&relay.in_brief());
@@ -250,6 +257,8 @@ fn plan(
         return Err(Trouble::Loops(loops));
     }
     let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
+    // reading leaves free memory behind, which the matcher would come on top of
+    sys::return_memory();
     let policy = zones.policy(generation, &assemble::terms(&settings), None);
     let upstreams = assemble::upstreams(&settings, previous, sink)?;
     Ok(Plan { settings, acl, zones, policy, upstreams })
@@ -267,7 +276,11 @@ impl Relay {
 
         let server_name = assemble::server_name(&settings);
         let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
-        let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), &upstreams);
+        let ledger = Ledger::load(&settings.server.state);
+        let exceptions = ledger.book().exceptions();
+        let terms = Terms { exceptions: Arc::clone(&exceptions), ..assemble::terms(&settings) };
+        let policy = Arc::new(zones.policy(1, &terms, Some(&policy)));
+        let snapshot = assemble::snapshot(&settings, acl, policy, &upstreams);
         let counters = Arc::new(Counters::new(workers));
         let road = Arc::new(Road::new(snapshot, cache, counters, writer.reporter()));
 
@@ -294,7 +307,8 @@ impl Relay {
             probers: Vec::new(),
             generation: 1,
             reload_error: None,
-            exceptions: Arc::default(),
+            exceptions,
+            suspension: None,
         };
         let relay = Arc::new(Relay {
             options,
@@ -308,6 +322,7 @@ impl Relay {
             sink,
             current: Mutex::new(current),
             publishing: Mutex::new(()),
+            ledger,
             reloading: AsyncMutex::new(()),
         });
         relay.adopt_upstreams(upstreams);
@@ -397,6 +412,7 @@ impl Relay {
                 relay.lock().zones = zones;
                 return;
             }
+            sys::return_memory();
             // the long part, before anything is locked
             let policy = zones.policy(0, &terms, Some(&relay.road.snapshot().policy));
             let basis = Basis::Zones(Arc::new(policy));

@@ -4,7 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Relay, assemble};
+use super::exceptions::Suspension;
+use super::{Relay, assemble, explain};
+use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
 use crate::admin::{
     Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
 };
@@ -14,6 +16,9 @@ use crate::dns::question::Question;
 use crate::dns::{rcode, rtype, text};
 use crate::listener::PortStatus;
 use crate::metrics::Counter;
+use crate::pipeline::explain::{Asking, Explanation};
+use crate::policy::exceptions::{Exception, Verdict};
+use crate::zones::exceptions::Wish;
 
 impl Relay {
     /// State of every address.
@@ -64,10 +69,12 @@ impl Operator for Arc<Relay> {
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.policy.generation,
             policy_mode: if monitor { "monitor" } else { "enforce" },
+            suspended: current.suspension.as_ref().map(Suspension::shown),
             reload_error: current.reload_error.clone(),
             listeners,
             tcp_connections: self.tcp_limits.open(),
             upstreams: current.upstreams.iter().map(|upstream| upstream.status()).collect(),
+            exceptions: count(snapshot.policy.exceptions().list()),
             zones: current.zones.status(&snapshot.policy),
             cache: self.cache_status(),
             queries,
@@ -113,6 +120,18 @@ impl Operator for Arc<Relay> {
             .collect()
     }
 
+    fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>> {
+        Box::pin(async move {
+            let mut explanation = self.road.explain(&asking).await;
+            let (zones, suspended) = {
+                let current = self.lock();
+                (current.zones.clone(), current.suspension.as_ref().map(Suspension::shown))
+            };
+            explanation.policy.suspended = suspended.map(|s| explain::suspended(&s));
+            explain::look_closer(explanation, zones).await.map_err(|trouble| trouble.to_string())
+        })
+    }
+
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {
         let (upstreams, question) = {
             let current = self.lock();
@@ -131,4 +150,34 @@ impl Operator for Arc<Relay> {
             futures_util::future::join_all(asking).await
         })
     }
+
+    fn exceptions(&self) -> Vec<Shown> {
+        self.shown_exceptions()
+    }
+
+    fn except(&self, wish: Wish, owner: String) -> Answering<'_, Result<Changed, String>> {
+        Box::pin(async move { Relay::except(self, wish, &owner).await })
+    }
+
+    fn unexcept(&self, ids: Vec<u64>, owner: String) -> Answering<'_, Result<Changed, String>> {
+        Box::pin(async move { Relay::unexcept(self, &ids, &owner).await })
+    }
+
+    fn suspend(
+        &self,
+        millis: u64,
+        reason: &str,
+        owner: &str,
+    ) -> Result<(Suspended, Option<Suspended>), String> {
+        Relay::suspend(self, millis, reason, owner)
+    }
+
+    fn resume(&self, owner: &str) -> Option<Suspended> {
+        Relay::resume(self, owner)
+    }
+}
+
+fn count(exceptions: &[Arc<Exception>]) -> ExceptionCount {
+    let allow = exceptions.iter().filter(|e| e.verdict == Verdict::Allow).count();
+    ExceptionCount { allow, block: exceptions.len() - allow }
 }

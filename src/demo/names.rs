@@ -103,6 +103,7 @@ pub(super) fn config(listen: SocketAddr, addresses: &str, quiet: bool) -> String
 name    = \"demo\"
 listen  = [\"{listen}\"]
 control = \"control.sock\"
+state   = \"state\"
 workers = 1
 
 [[upstream]]

@@ -115,6 +115,8 @@ impl Road {
         let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
             if addresses == 0 { None } else { Some(&mut ignored) };
         let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        // no use in waiting for an upstream that is down; what is cached is given at once
+        lacks.leave_out(|wanted| wanted.upstream.all_down());
         let left = limits::SERVER_LOOKUPS.saturating_sub(known.server_lookups);
         let may_ask = facts.pass.asked.query.recursion_desired() && !known.servers_late;
         if may_ask && left > 0 && !lacks.missing.is_empty() {
@@ -126,6 +128,33 @@ impl Road {
         }
         stage.see_servers(facts);
         Ok(true)
+    }
+
+    /// For an explanation: takes in a name's servers for all zones that look at them, also those
+    /// that could not win. With `ask`, `Err` says what has to be looked up first, within what
+    /// one query may. `false`: some could not be looked at.
+    pub(super) fn survey_servers(
+        &self,
+        stage: &mut Stage<'_>,
+        facts: &Facts<'_>,
+        ask: bool,
+    ) -> Result<bool, Box<Need>> {
+        let addresses = stage.looking(TriggerKind::Nsip) != 0;
+        if !addresses && stage.looking(TriggerKind::Nsdname) == 0 {
+            return Ok(true);
+        }
+        let mut ignored = |_: IpAddr| ();
+        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
+            if addresses { Some(&mut ignored) } else { None };
+        let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let left = limits::SERVER_LOOKUPS.saturating_sub(facts.pass.known.server_lookups);
+        let may_ask = facts.pass.asked.query.recursion_desired() && !facts.pass.known.servers_late;
+        if ask && may_ask && left > 0 && !lacks.missing.is_empty() {
+            lacks.missing.truncate(left);
+            return Err(Box::new(Need::Servers(lacks.missing)));
+        }
+        stage.see_servers(facts);
+        Ok(!lacks.incomplete && lacks.missing.is_empty())
     }
 
     /// For zones that only watch: takes in what is at hand, and has the rest looked up in the
@@ -223,7 +252,7 @@ impl Road {
 
     /// The answer goes out though a rule may have been missed; told once in a while.
     fn note_unverified(&self, facts: &Facts<'_>) {
-        if facts.pass.known.unverified.replace(true) {
+        if facts.pass.known.unverified.replace(true) || facts.pass.known.notes.is_some() {
             return;
         }
         let now = facts.pass.now;
@@ -233,14 +262,21 @@ impl Road {
         }
         *last = Some(now);
         tracing::warn!(
-            "name servers of {} could not all be looked up: NSDNAME and NSIP rules did not \
-             match there (counted as unverified)",
-            facts.name
+            "name servers of names in {} could not all be looked up: NSDNAME and NSIP rules did \
+             not match there (counted as unverified)",
+            facts.name.suffix(2)
         );
     }
 }
 
 impl Lacks {
+    /// Gives up some look-ups.
+    fn leave_out(&mut self, given_up: impl Fn(&Wanted) -> bool) {
+        let before = self.missing.len();
+        self.missing.retain(|wanted| !given_up(wanted));
+        self.incomplete |= self.missing.len() < before;
+    }
+
     fn want(&mut self, need: Need) {
         if let Need::Truth(wanted) = need
             && !self.missing.iter().any(|other| {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::explain::Notes;
 use super::outcome::Outcome;
 use super::reply::Page;
 use super::{Asked, Judged, Pass, Road};
 use crate::cache::{Cache, Entry, Failed, Freshness};
 use crate::clock::Moment;
-use crate::dns::ede::{Ede, code};
+use crate::dns::ede::code;
 use crate::dns::question::Question;
 use crate::dns::rcode;
 use crate::limits;
@@ -49,13 +50,26 @@ pub(super) struct Known {
     pub(super) servers_late: bool,
     /// The last judgement could not look at all name servers.
     pub(super) unverified: Cell<bool>,
+    /// Where a judgement that is only to be explained is noted, instead of in the hit log.
+    pub(super) notes: Option<Box<Notes>>,
 }
 
 impl Known {
+    /// What a judgement knows that is only to be explained: nothing yet.
+    pub(super) fn to_be_explained() -> Known {
+        Known { notes: Some(Box::default()), ..Known::default() }
+    }
+
     /// An answer, or the extended error of a failure.
     pub(super) fn get(&self, id: usize, question: &Question) -> Option<&Result<Arc<Entry>, u16>> {
         let mut all = self.outcomes.iter();
         all.find(|(i, q, _)| *i == id && q == question).map(|(_, _, outcome)| outcome)
+    }
+
+    /// True if an upstream gave this very answer to this query.
+    pub(super) fn was_fetched(&self, entry: &Arc<Entry>) -> bool {
+        let mut answers = self.outcomes.iter().filter_map(|(.., outcome)| outcome.as_ref().ok());
+        answers.any(|answer| Arc::ptr_eq(answer, entry))
     }
 
     /// True if an upstream was asked for the answer itself.
@@ -68,63 +82,70 @@ impl Road {
     /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
     /// second type), until there is a reply. Always ends before the client gives up.
     pub(super) async fn forward(&self, asked: &Asked<'_>, need: Box<Need>) -> Option<Vec<u8>> {
-        let spent = Moment::now().since(asked.arrived);
-        let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
-        let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
-        let slow = at(limits::STALE_AFTER);
         let mut known = Known::default();
         // no room is taken while nothing is there to be written
         let mut buf = Vec::new();
         let room = Page::room(asked, self.snapshot().payload);
-        let mut need = *need;
-        while known.truths < limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
-            let Wanted { upstream, question } = match need {
-                Need::Truth(wanted) => wanted,
-                Need::Servers(wanted) => {
-                    self.ask_servers(asked, wanted, &mut known, deadline).await;
-                    buf.resize(room, 0);
-                    match self.judge_now(asked, &known, &mut buf) {
-                        Judged::Ask(next) => need = *next,
-                        judged => return self.sent(asked, &known, judged, &buf),
-                    }
-                    continue;
-                }
-            };
-            let asking = upstream.ask(&question, asked.source.worker);
-            tokio::pin!(asking);
-            let mut outcome = Err(code::NETWORK_ERROR);
-            let mut answered = false;
-            if !known.slow {
-                match timeout_at(slow, &mut asking).await {
-                    Ok(said) => {
-                        outcome = self.taken(said);
-                        answered = true;
-                    }
-                    Err(_) => {
-                        // the upstream goes on; a stale answer is given meanwhile, if there is one
-                        known.slow = true;
-                        buf.resize(room, 0);
-                        if let Some(ended) = self.judge_again(asked, &known, &mut buf) {
-                            return ended;
-                        }
-                    }
-                }
-            }
-            if !answered && let Ok(said) = timeout_at(deadline, &mut asking).await {
-                outcome = self.taken(said);
-            }
-            known.outcomes.push((upstream.id(), question, outcome));
-            known.truths += 1;
+        let pass = |known: &Known| {
             buf.resize(room, 0);
-            match self.judge_now(asked, &known, &mut buf) {
-                Judged::Ask(next) => need = *next,
-                judged => return self.sent(asked, &known, judged, &buf),
+            match self.judge_now(asked, known, &mut buf) {
+                Judged::Ask(next) => Err(next),
+                judged => Ok(judged),
             }
+        };
+        if let Some(judged) = self.ask_until(asked, *need, &mut known, pass).await {
+            return self.sent(asked, &known, judged, &buf);
         }
         let snap = self.snapshot();
-        let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
-        let len = Page::new(&snap, asked, Moment::now(), &mut buf).code(rcode::SERVFAIL, Some(ede));
+        let len = Page::new(&snap, asked, Moment::now(), &mut buf).too_many_look_ups();
         self.sent(asked, &known, Judged::Reply(len, Outcome::Failed), &buf)
+    }
+
+    /// Asks what a pass lacks until it lacks nothing, and gives what it came to; `None` if that
+    /// needs more look-ups than one query may make.
+    pub(super) async fn ask_until<T>(
+        &self,
+        asked: &Asked<'_>,
+        mut need: Need,
+        known: &mut Known,
+        mut pass: impl FnMut(&Known) -> Result<T, Box<Need>>,
+    ) -> Option<T> {
+        let spent = Moment::now().since(asked.arrived);
+        let at = |limit: std::time::Duration| Instant::now() + limit.saturating_sub(spent);
+        let deadline = at(limits::ANSWER_DEADLINE - limits::ANSWER_MARGIN);
+        let slow = at(limits::STALE_AFTER);
+        while known.truths < limits::LOOKUPS_PER_QUERY + limits::JUDGED_ANEW {
+            match need {
+                Need::Servers(wanted) => self.ask_servers(asked, wanted, known, deadline).await,
+                Need::Truth(Wanted { upstream, question }) => {
+                    let asking = upstream.ask(&question, asked.source.worker);
+                    tokio::pin!(asking);
+                    let mut said = None;
+                    if !known.slow {
+                        said = timeout_at(slow, &mut asking).await.ok();
+                        if said.is_none() {
+                            // the upstream goes on; a stale answer is given meanwhile, if there
+                            // is one
+                            known.slow = true;
+                            if let Ok(ended) = pass(known) {
+                                return Some(ended);
+                            }
+                        }
+                    }
+                    if said.is_none() {
+                        said = timeout_at(deadline, &mut asking).await.ok();
+                    }
+                    let outcome = said.map_or(Err(code::NETWORK_ERROR), |said| self.taken(said));
+                    known.outcomes.push((upstream.id(), question, outcome));
+                    known.truths += 1;
+                }
+            }
+            match pass(known) {
+                Ok(ended) => return Some(ended),
+                Err(next) => need = *next,
+            }
+        }
+        None
     }
 
     /// Looks up name servers, several at a time, and waits for them as long as a query may wait
@@ -171,19 +192,6 @@ impl Road {
         let snap = self.snapshot();
         known.unverified.set(false);
         self.judge(Pass::new(&snap, asked, known, Moment::now()), buf)
-    }
-
-    /// The reply, if one can be given now.
-    fn judge_again(
-        &self,
-        asked: &Asked<'_>,
-        known: &Known,
-        buf: &mut [u8],
-    ) -> Option<Option<Vec<u8>>> {
-        match self.judge_now(asked, known, buf) {
-            Judged::Ask(_) => None,
-            judged => Some(self.sent(asked, known, judged, buf)),
-        }
     }
 
     fn sent(

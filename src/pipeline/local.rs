@@ -43,6 +43,9 @@ const PRIVATE_REVERSE: &[&str] = &[
     "8.b.d.0.1.0.0.2.ip6.arpa",
 ];
 
+/// Where this does not exist, browsers keep to the network's resolver.
+const CANARY: &str = "use-application-dns.net";
+
 /// What a special domain's names are answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Special {
@@ -109,7 +112,7 @@ impl LocalNames {
             }
         }
         if settings.canary_domain {
-            special.insert(&literal("use-application-dns.net"), Special::Nowhere);
+            special.insert(&literal(CANARY), Special::Nowhere);
         }
         for (name, addresses) in &settings.hosts {
             hosts.entry(*name).or_default().extend(addresses);
@@ -166,6 +169,22 @@ impl LocalNames {
 }
 
 impl LocalAnswer<'_> {
+    /// Where the configuration says so.
+    pub fn section(&self) -> &'static str {
+        let browsers: Name = literal(CANARY);
+        match (self.is_host, &self.found) {
+            (true, Data::Names(names)) if **names == [literal("localhost")] => "[local] special",
+            (true, _) => "[local.hosts]",
+            (false, _) if self.zone == browsers => "[local] canary_domain",
+            (false, _) => "[local] special",
+        }
+    }
+
+    /// The name whose entry it is, or the domain that is special.
+    pub fn zone(&self) -> &Name {
+        &self.zone
+    }
+
     /// Addresses of the asked type, if this is a host's entry.
     pub fn each_address(&self, qtype: u16, each: &mut dyn FnMut(IpAddr)) {
         if let (true, Data::Addresses(addresses)) = (self.is_host, &self.found) {

@@ -40,12 +40,13 @@ use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
 use crate::metrics::{Counter, Counters};
 use crate::policy::action::Action;
-use crate::policy::stage::{Hit, Judge, NoEvidence, Place as Standing, Stage};
+use crate::policy::stage::{Hit, Judge, Place as Standing, Stage};
 use crate::report::Reporter;
 
 mod act;
 mod admit;
 mod evidence;
+pub mod explain;
 mod forward;
 pub mod local;
 mod lookup;
@@ -252,11 +253,15 @@ impl Road {
             Err(lacking) => return self.ask_or_refuse(pass, lacking, &mut page),
         };
         let Some(entry) = truth.usable() else {
-            // a failure has no addresses: what matched before decides, unless truth comes first
-            if !snap.waits_for_truth(&query.question)
-                && let Some(hit) = stage.hit(&NoEvidence)
-            {
-                return self.act(pass, &mut page, &hit, Reached::Query);
+            // a failure has no addresses: what matched before decides, or a server in a zone
+            // ahead, unless truth comes first
+            if !snap.waits_for_truth(&query.question) && stage.acts() {
+                if let Err(need) = self.see_servers(&mut stage, &facts) {
+                    return Judged::Ask(need);
+                }
+                if let Some(hit) = stage.hit(&facts) {
+                    return self.act(pass, &mut page, &hit, Reached::Query);
+                }
             }
             let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
             return self.clean(pass, Reached::Query, judged);

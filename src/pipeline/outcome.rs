@@ -96,6 +96,9 @@ impl Road {
         reached: Reached<'_>,
         acted: Option<(&Hit<'_>, &'static str)>,
     ) {
+        if let Some(notes) = &pass.known.notes {
+            return notes.note(reached, acted);
+        }
         if let Some((hit, word)) = acted {
             self.reporter.hit(record(pass.asked, hit, word, true));
         }

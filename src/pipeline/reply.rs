@@ -65,6 +65,12 @@ impl<'p> Page<'p> {
         Composer::reply(self.buf, self.asked.query, self.form, code, ede).finish()
     }
 
+    /// The query led from one look-up to the next.
+    pub(super) fn too_many_look_ups(&mut self) -> usize {
+        let ede = Ede::new(code::NETWORK_ERROR, "the answer needed too many look-ups");
+        self.code(rcode::SERVFAIL, Some(ede))
+    }
+
     /// Hosts and special names.
     pub(super) fn local(&mut self, local: &LocalAnswer<'_>) -> usize {
         let query = self.asked.query;
@@ -152,7 +158,14 @@ impl<'p> Page<'p> {
                 let len = self.code(rcode::SERVFAIL, Some(failure_ede(*ede)));
                 return Acted::reply(len, Outcome::Failed);
             }
-            Followed::Truth(Truth::Answer { entry, .. }) => entry.answer.rcode(),
+            Followed::Truth(Truth::Answer { entry, .. }) => {
+                let code = entry.answer.rcode();
+                if !matches!(code, rcode::NOERROR | rcode::NXDOMAIN) {
+                    // a garden that fails: as BIND, the failure alone
+                    return Acted::reply(self.code(code, entry.answer.ede()), Outcome::Failed);
+                }
+                code
+            }
             Followed::Local(local) => local.rcode,
             Followed::No => rcode::NOERROR,
         };

@@ -106,13 +106,20 @@ impl Exceptions {
 
     /// The exception that decides for a name and a client.
     pub fn find(&self, name: &Name, client: IpAddr) -> Option<&Arc<Exception>> {
-        if self.list.is_empty() {
-            return None;
-        }
-        let labels = name.label_count();
-        (0..=labels).rev().find_map(|kept| {
-            let here = self.by_name.get(&name.suffix(kept))?;
-            here.iter().find(|exception| {
+        self.matching(name, client).next()
+    }
+
+    /// The exceptions that hold for a name and a client; the first one decides.
+    pub fn matching(
+        &self,
+        name: &Name,
+        client: IpAddr,
+    ) -> impl Iterator<Item = &Arc<Exception>> + use<'_> {
+        let (name, labels) = (*name, name.label_count());
+        let kept = if self.list.is_empty() { 0 } else { labels + 1 };
+        (0..kept).rev().flat_map(move |kept| {
+            let here = self.by_name.get(&name.suffix(kept)).map_or(&[][..], Vec::as_slice);
+            here.iter().filter(move |exception| {
                 (kept == labels || exception.subtree)
                     && exception.clients.is_none_or(|net| net.contains(&client))
             })
@@ -160,6 +167,10 @@ mod tests {
         assert_eq!(find("below.only.example", "::1"), Some(1));
         assert_eq!(find("elsewhere.test", "192.0.2.1"), Some(6));
         assert_eq!(find("elsewhere.test", "192.0.2.2"), None);
+        let name = "www.example".parse().unwrap();
+        let all_of = |client: &str| all.matching(&name, client.parse().unwrap()).map(|e| e.id);
+        assert_eq!(all_of("10.1.0.1").collect::<Vec<_>>(), [4, 3, 2, 1]);
+        assert_eq!(all_of("192.0.2.1").collect::<Vec<_>>(), [1, 6]);
         assert_eq!(all.next_end(), Some(99));
         assert_eq!(Exceptions::default().find(&Name::ROOT, "::1".parse().unwrap()), None);
     }

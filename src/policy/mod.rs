@@ -17,6 +17,7 @@
 //!
 //! Pure: no sockets, no files, no clock.
 
+pub mod account;
 pub mod action;
 pub mod exceptions;
 pub mod names;

@@ -206,6 +206,12 @@ impl Counts {
         self.table[kind as usize][action.kind()] += 1;
     }
 
+    /// Counts one rule less.
+    pub fn take_back(&mut self, kind: TriggerKind, action: Action) {
+        let count = &mut self.table[kind as usize][action.kind()];
+        *count = count.saturating_sub(1);
+    }
+
     /// Rules with this trigger.
     pub fn by_trigger(&self, kind: TriggerKind) -> u64 {
         self.table[kind as usize].iter().sum()

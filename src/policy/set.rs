@@ -83,7 +83,7 @@ impl Zone {
 
     /// The action of a rule after the zone's override. `own` is the name that the rule looked
     /// at, if it looked at one.
-    pub(super) fn effective(&self, code: u32, own: Option<&Name>) -> Action {
+    pub fn effective(&self, code: u32, own: Option<&Name>) -> Action {
         match &self.settings.action {
             Override::Given => {
                 let action = ActionCode::from_u32(code).action();
@@ -217,6 +217,17 @@ impl PolicySet {
     /// All views, everybody's first.
     pub fn views(&self) -> &[View] {
         self.views.all()
+    }
+
+    /// No zone and no exception acts: everything is logged only.
+    pub fn only_watches(&self) -> bool {
+        !self.exceptions_act
+    }
+
+    /// Kinds of triggers that zones have rules of, but that are not judged.
+    pub fn ignored(&self) -> impl Iterator<Item = TriggerKind> + '_ {
+        let all = TriggerKind::ALL.into_iter();
+        all.filter(|kind| self.tables.present(*kind) != self.present[*kind as usize])
     }
 
     /// True if some rule may match that only logs.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::stage::{Matched, Owner};
 use super::trigger::TriggerKind;
-use crate::dns::name::Name;
+use crate::dns::name::{Name, NameBuilder};
 
 /// The label between a trigger and the zone's name; empty for QNAME.
 pub fn suffix(kind: TriggerKind) -> &'static str {
@@ -39,6 +39,18 @@ pub fn owner_matched(kind: TriggerKind, name: &Name, matched: &Matched) -> Strin
         Matched::Address(_, net) => prefix(net),
     };
     written + suffix(kind)
+}
+
+/// The name that a rule on names is written for, a leading `*` kept; `None` if that would be too
+/// long a name.
+pub fn trigger_name(name: &Name, owner: Owner) -> Option<Name> {
+    let kept = name.suffix(usize::from(owner.labels));
+    if !owner.wildcard {
+        return Some(kept);
+    }
+    let mut star = NameBuilder::new();
+    star.push_label(b"*").ok()?;
+    star.finish().join(&kept).ok()
 }
 
 /// The canonical spelling of a prefix, without the label behind it: `24.0.2.0.192`.
@@ -100,6 +112,10 @@ mod tests {
         let wild = Matched::Name(Owner { labels: 2, wildcard: true });
         assert_eq!(owner(TriggerKind::Qname, &name, &wild), "*.bad.example");
         assert_eq!(owner_matched(TriggerKind::Qname, &name, &wild), "www.bad.example");
+        let written = |labels, wildcard| trigger_name(&name, Owner { labels, wildcard }).unwrap();
+        assert_eq!(written(2, true), "*.bad.example".parse().unwrap());
+        assert_eq!(written(3, false), name);
+        assert_eq!(written(0, true), "*".parse().unwrap());
         let server = "ns.evil.test".parse().unwrap();
         let root = Matched::Server(server, Owner { labels: 0, wildcard: true });
         assert_eq!(owner(TriggerKind::Nsdname, &name, &root), "*.rpz-nsdname");

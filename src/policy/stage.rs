@@ -330,6 +330,22 @@ impl<'s> Stage<'s> {
         Some(Hit { zone, trigger: kind, action, name: self.name, matched, exception: None })
     }
 
+    /// Zones that look at the name by one kind of trigger: those that act, and those that watch.
+    pub fn looking(&self, kind: TriggerKind) -> u64 {
+        self.zones & self.judge.set.present[kind as usize]
+    }
+
+    /// Every zone's match by every kind of trigger, as far as is known: the exception first, then
+    /// zones in the view's order, in each the kinds in theirs. The first one whose zone acts is
+    /// what [`Stage::hit`] gives.
+    pub fn each_match(&self, evidence: &dyn Evidence, each: &mut dyn FnMut(Hit<'s>)) {
+        self.excepted().into_iter().for_each(&mut *each);
+        for zone in self.judge.view.order() {
+            let kinds = TriggerKind::ALL.iter().filter(|k| self.matches(**k) >> zone & 1 == 1);
+            kinds.filter_map(|kind| self.hit_by(zone, *kind, evidence)).for_each(&mut *each);
+        }
+    }
+
     /// Zones that match by one kind of trigger.
     pub fn matches(&self, kind: TriggerKind) -> u64 {
         self.matches[kind as usize]

@@ -99,5 +99,5 @@ fn named(
         of(zone).iter().map(move |(owner, code)| (number, owner, code.as_u32()))
     });
     let expected = rules.iter().map(|zone| of(zone).len()).sum();
-    NameWriter::build(all, expected, &mut |zone, _| void(zone)).0
+    NameWriter::freeze(all, expected, &mut |zone, _| void(zone))
 }

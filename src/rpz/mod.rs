@@ -33,6 +33,7 @@ mod find;
 mod intake;
 mod lines;
 mod list;
+mod list_cover;
 mod list_name;
 #[cfg(test)]
 mod list_tests;
@@ -185,9 +186,15 @@ fn rules(
         );
         return Err(ZoneError { file, line: Some(first.line), reason });
     }
-    intake.finish().map_err(|refusal| {
+    let finished = intake.finish().map_err(|refusal| {
         let reason = refusal.to_string();
         ZoneError { file, line: None, reason }
+    });
+    finished.map(|mut rules| {
+        if form != Form::Zone {
+            rules.skipped.unused += list_cover::close(&mut rules);
+        }
+        rules
     })
 }
 

@@ -1,4 +1,5 @@
-//! How policy arrives: zones from files, watched and loaded off the serving threads.
+//! How policy arrives: zones from files, watched and loaded off the serving threads, and
+//! exceptions made by hand, kept in a file of our own.
 //!
 //! ```text
 //!   config ─► Zones::load ─► PolicySet 1 ─► published
@@ -20,8 +21,9 @@ use crate::policy::rules::{SkippedRecord, ZoneRules};
 use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
 use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
-use crate::rpz::{Form, Limits, ZoneError};
+use crate::rpz::{self, Form, Limits, Wanted, Written, ZoneError};
 
+pub mod exceptions;
 mod file;
 
 use file::Stamp;
@@ -114,6 +116,17 @@ pub struct ZoneStatus {
     pub error: Option<String>,
 }
 
+/// Where a rule is written.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Place {
+    /// The zone's file.
+    pub file: PathBuf,
+    /// The records of the rule, as they stand there now.
+    pub written: Vec<Written>,
+    /// What else is to be known: the file has changed, or the rule is not there any more.
+    pub note: Option<String>,
+}
+
 /// Skipped records that status shows for one zone.
 const SKIPPED_SHOWN: usize = 5;
 
@@ -199,6 +212,36 @@ impl Zones {
             Some(format!("zone {} keeps its old rules: {error}", zone.source.settings.name))
         });
         kept.collect()
+    }
+
+    /// Looks in a zone's file for a rule that is in force. `None`: there is no such zone. Reads
+    /// the whole file: not for a serving thread.
+    pub fn place(&self, zone: &str, wanted: &Wanted) -> Option<Place> {
+        let named = |loaded: &&Loaded| loaded.source.settings.name.to_string() == zone;
+        let loaded = self.loaded.iter().find(named)?;
+        let source = &loaded.source;
+        let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
+        let found =
+            rpz::find_rule(&source.file, &source.settings.name, source.form, &limits, wanted);
+        let same = loaded.is_current();
+        let file = source.file.clone();
+        let (written, note) = match found {
+            Ok(written) => (written, None),
+            Err(fault) => (Vec::new(), Some(format!("the file cannot be read now: {fault}"))),
+        };
+        let note = note.or_else(|| match (same, written.is_empty()) {
+            (true, false) => None,
+            (true, true) => Some("the rule was not found in the file".to_owned()),
+            (false, false) => Some(
+                "the file has changed since it was loaded; this is how the rule stands there now"
+                    .to_owned(),
+            ),
+            (false, true) => Some(
+                "the file has changed since it was loaded, and the rule is not there any more"
+                    .to_owned(),
+            ),
+        });
+        Some(Place { file, written, note })
     }
 
     /// Freezes the zones into a policy set. With a million rules that takes a while, unless
@@ -375,6 +418,29 @@ mod tests {
         let zones = zones.reconfigured(&[source(&path)]).ok().unwrap();
         let status = &zones.status(&zones.policy(1, &Terms::default(), None))[0];
         assert!(status.rules == 2 && status.error.as_ref().unwrap().contains("\"domains\""));
+    }
+
+    #[test]
+    fn the_place_of_a_rule_is_that_of_the_file_as_it_is_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        std::fs::write(&path, GOOD).unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let wanted = Wanted::Name(TriggerKind::Qname, "bad.example".parse().unwrap());
+        let look = || zones.place("block.test", &wanted).unwrap();
+        let place = look();
+        let line = (place.written[0].line, place.written[0].text.as_str());
+        assert_eq!((line, place.note), ((4, "bad.example CNAME ."), None));
+        std::fs::write(&path, GOOD.replace("bad.", "; new\nbad.")).unwrap();
+        let place = look();
+        assert_eq!(place.written[0].line, 5);
+        assert!(place.note.unwrap().contains("how the rule stands there now"));
+        std::fs::write(&path, GOOD.replace("bad.", "good.")).unwrap();
+        let place = look();
+        assert!(place.written.is_empty() && place.note.unwrap().contains("not there any more"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(look().note.unwrap().contains("cannot be read now"));
+        assert!(zones.place("other.test", &wanted).is_none());
     }
 
     #[test]

@@ -49,7 +49,17 @@ pub(super) struct Pages {
 impl Pages {
     /// Empty pages with room for `nodes` nodes and as many again.
     pub(super) fn for_nodes(nodes: usize) -> Pages {
-        Pages::with_count(nodes.div_ceil(SETTLED).max(1))
+        Pages::with_count(Pages::count_for(nodes))
+    }
+
+    /// True if that many pages would be about as many as these.
+    pub(super) fn suit(&self, nodes: usize) -> bool {
+        let wanted = Pages::count_for(nodes);
+        self.pages.len().abs_diff(wanted) <= wanted / 5
+    }
+
+    fn count_for(nodes: usize) -> usize {
+        nodes.div_ceil(SETTLED).max(1)
     }
 
     /// Twice as many pages, empty.
@@ -60,12 +70,6 @@ impl Pages {
     fn with_count(count: usize) -> Pages {
         let page = || Arc::new(Page { slots: [Slot::default(); SLOTS], used: 0 });
         Pages { pages: std::iter::repeat_with(page).take(count).collect() }
-    }
-
-    /// True if the other has nearly as many pages.
-    pub(super) fn is_about(&self, other: &Pages) -> bool {
-        let (one, two) = (self.pages.len(), other.pages.len());
-        one.abs_diff(two) <= two / 5
     }
 
     /// True if a full page is no accident with `nodes` nodes in all.

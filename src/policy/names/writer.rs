@@ -16,6 +16,8 @@ use std::fmt;
 pub struct NameWriter {
     /// The stamp of that table; none after a failed delta.
     stamp: Option<u64>,
+    /// Children are counted, so that deltas can be applied.
+    counted: bool,
     children: HashMap<Parent, u32, RandomState>,
     classes: HashMap<Masks, u32, RandomState>,
     wear: Wear,
@@ -96,9 +98,32 @@ impl NameWriter {
         expected: usize,
         refused: &mut dyn FnMut(u8, &[u8]),
     ) -> (NameTable, NameWriter) {
+        let (table, mut writer) = NameWriter::fill(rules, expected, refused, true);
+        writer.children.shrink_to_fit();
+        writer.strict = true;
+        (table, writer)
+    }
+
+    /// The same, for a table that will never be changed: less memory while it is built.
+    pub fn freeze<'a>(
+        rules: impl Iterator<Item = (u8, &'a [u8], ActionCode)>,
+        expected: usize,
+        refused: &mut dyn FnMut(u8, &[u8]),
+    ) -> NameTable {
+        NameWriter::fill(rules, expected, refused, false).0
+    }
+
+    /// Builds a table; with `counted`, notes the children of each node.
+    fn fill<'a>(
+        rules: impl Iterator<Item = (u8, &'a [u8], ActionCode)>,
+        expected: usize,
+        refused: &mut dyn FnMut(u8, &[u8]),
+        counted: bool,
+    ) -> (NameTable, NameWriter) {
         let mut table = NameTable::with_pages(Pages::for_nodes(expected));
         let mut writer = NameWriter {
-            stamp: Some(table.stamp),
+            stamp: counted.then_some(table.stamp),
+            counted,
             children: HashMap::default(),
             classes: HashMap::default(),
             wear: Wear::default(),
@@ -113,11 +138,8 @@ impl NameWriter {
             }
         }
         // another set of pages beside the full one only if that makes a difference
-        let pages = Pages::for_nodes(table.nodes);
-        let pages = (!table.pages.is_about(&pages)).then_some(pages);
+        let pages = (!table.pages.suit(table.nodes)).then(|| Pages::for_nodes(table.nodes));
         writer.settle(&mut table, pages);
-        writer.children.shrink_to_fit();
-        writer.strict = true;
         (table, writer)
     }
 
@@ -202,7 +224,9 @@ impl NameWriter {
             return Ok(true);
         }
         for hash in rule.trail.ancestors() {
-            *self.children.entry(rule.parent(hash)).or_insert(0) += 1;
+            if self.counted {
+                *self.children.entry(rule.parent(hash)).or_insert(0) += 1;
+            }
             let place = self.reserve(table, hash)?;
             let slot = table.slot_at(place).unwrap_or_default();
             let mut masks = table.masks(&slot);

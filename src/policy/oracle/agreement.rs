@@ -11,7 +11,7 @@ use super::worlds::{self, World};
 use crate::dns::name::Name;
 use crate::policy::names::{ApplyError, NameTable, NameWriter};
 use crate::policy::rules::ZoneRules;
-use crate::policy::set::{Parts, PolicySet, ZoneSettings};
+use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
 use crate::policy::spelling;
 use crate::policy::stage::{Heard, Hit, NoEvidence, Place, Stage};
 use crate::policy::trigger::TriggerKind;
@@ -100,6 +100,13 @@ fn shortcuts(
         openings(&stage, set, &known, &facts, &slow)?;
         stage.see_servers(&facts);
         let last = ruling(stage.hit(&facts));
+        let mut acting = None;
+        stage.each_match(&facts, &mut |hit| {
+            if hit.zone.settings.mode == Mode::Enforce && acting.is_none() {
+                acting = Some(told_of(set, 0, &hit));
+            }
+        });
+        same("the first match that acts", &acting, &last)?;
         same("acts() with all", &stage.acts(), &last.is_some())?;
         same("one name with all known", &last, &slow(&facts))?;
     }
@@ -267,9 +274,12 @@ pub fn of_zone(rules: &ZoneRules) -> Result<(), String> {
             asked.extend([owner, owner.parent()].into_iter().chain(below.ok()));
         }
         let all = tree.iter().map(|(wire, code)| (0, wire, code.as_u32()));
+        let frozen = NameWriter::freeze(all.clone(), tree.len(), &mut |_, _| ());
         let (table, _) = NameWriter::build(all, tree.len(), &mut |_, _| ());
-        same("nodes of a zone", &table.nodes(), &oracle.nodes())?;
-        of_names(&table, &oracle, asked.iter())?;
+        for table in [frozen, table] {
+            same("nodes of a zone", &table.nodes(), &oracle.nodes())?;
+            of_names(&table, &oracle, asked.iter())?;
+        }
     }
     Ok(())
 }

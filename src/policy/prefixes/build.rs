@@ -1,6 +1,6 @@
 //! From rules in any order to a frozen tree.
 
-use super::tree::{Bits, Entry, Masks, NONE, Tree};
+use super::tree::{Bits, Entry, Index, Masks, NONE, Tree};
 use crate::policy::names::ActionCode;
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
@@ -12,14 +12,14 @@ const INDEX_FROM: usize = 64;
 
 /// What a build needs of an address beyond a look-up.
 pub(super) trait Number: Bits {
+    /// An index has a cell for each prefix, and this power of two as many.
+    const MORE_CELLS: u32;
     /// As an address of its family.
     fn address(self) -> IpAddr;
-    /// Whether an index by the upper bits pays.
-    const INDEXED: bool;
 }
 
 impl Number for u32 {
-    const INDEXED: bool = true;
+    const MORE_CELLS: u32 = 0;
 
     fn address(self) -> IpAddr {
         Ipv4Addr::from_bits(self).into()
@@ -27,8 +27,8 @@ impl Number for u32 {
 }
 
 impl Number for u128 {
-    // what is in use lies below a few values of the upper bits
-    const INDEXED: bool = false;
+    // the addresses in use crowd in few of the cells
+    const MORE_CELLS: u32 = 2;
 
     fn address(self) -> IpAddr {
         Ipv6Addr::from_bits(self).into()
@@ -104,14 +104,12 @@ impl<A: Number> Builder<A> {
             open.push(starts.len() as u32);
             starts.push(start);
         }
-        let (index, index_bits) = index(&starts);
         Tree {
+            index: index(&starts),
             starts: starts.into(),
             entries: growing.entries.into(),
             classes: growing.classes.into(),
             spill: growing.spill.into(),
-            index,
-            index_bits,
             present,
         }
     }
@@ -171,20 +169,20 @@ impl Growing {
     }
 }
 
-/// The index over sorted starts, and how many upper bits it goes by: so many that it takes
-/// about as many cells as there are prefixes.
-fn index<A: Number>(starts: &[A]) -> (Box<[u32]>, u32) {
-    if !A::INDEXED || starts.len() < INDEX_FROM {
-        return (Box::default(), 0);
-    }
-    let bits = starts.len().ilog2();
-    let mut index = Vec::with_capacity((1 << bits) + 1);
+/// The index over sorted starts.
+fn index<A: Number>(starts: &[A]) -> Index {
+    let ([first, .., last], INDEX_FROM..) = (starts, starts.len()) else {
+        return Index::default();
+    };
+    let bits = starts.len().ilog2() + A::MORE_CELLS;
+    let skip = first.common(*last).min(A::WIDTH - bits);
+    let mut cells = Vec::with_capacity((1 << bits) + 1);
     for (place, start) in starts.iter().enumerate() {
-        let upper = start.upper(bits);
-        while index.len() <= upper {
-            index.push(place as u32);
+        let cell = start.part(skip, bits);
+        while cells.len() <= cell {
+            cells.push(place as u32);
         }
     }
-    index.resize((1 << bits) + 1, starts.len() as u32);
-    (index.into(), bits)
+    cells.resize((1 << bits) + 1, starts.len() as u32);
+    Index { cells: cells.into(), skip, bits }
 }

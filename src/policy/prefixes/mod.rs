@@ -7,6 +7,8 @@
 //!        │                                                │
 //!        ▼                                                ▼
 //!   IPv4 tree                                        IPv6 tree        tree.rs
+//!   index    by the first bits in which the prefixes differ
+//!        ▼
 //!   starts   sorted; the last one not above the address
 //!        ▼
 //!   entry    does not cover it? ─► its parent, the nearest prefix around it, and so on

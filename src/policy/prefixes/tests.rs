@@ -286,6 +286,29 @@ fn a_large_table_goes_by_its_index() {
 }
 
 #[test]
+fn an_index_skips_what_all_prefixes_share() {
+    for around in ["2001:db8::", "::", "ffff:ffff::", "10.20.0.0", "0.0.0.0", "255.255.0.0"] {
+        let place = |i: u32| match address(around) {
+            IpAddr::V4(start) => IpAddr::V4((start.to_bits() + i * 8).into()),
+            IpAddr::V6(start) => IpAddr::V6((start.to_bits() + (u128::from(i) << 70)).into()),
+        };
+        let len = if place(0).is_ipv4() { 29 } else { 60 };
+        let rules = (1..100).map(|i| (0, IpNet::new(place(i), len).unwrap().trunc(), i));
+        let mut rules: Vec<_> = rules.collect();
+        let outside = ["::1", "2001:db7:ffff::", "2001:db9::", "8000::", "ffff:ffff:ffff::"];
+        let outside = outside.into_iter().chain(["0.0.0.1", "10.19.255.255", "10.21.0.0"]);
+        let outside: Vec<_> = outside.chain(["255.255.255.255"]).map(address).collect();
+        hold(&rules, &outside);
+        rules.push((1, IpNet::new(place(0), 7).unwrap().trunc(), 7));
+        hold(&rules, &outside);
+    }
+    // nothing but lengths tells them apart: all bits are shared
+    let rules: Vec<_> =
+        (0..=128).map(|len| (0, IpNet::new(address("::"), len).unwrap(), 1)).collect();
+    hold(&rules, &[address("::"), address("::1"), address("8000::")]);
+}
+
+#[test]
 fn a_prefix_takes_few_octets() {
     let rules = (0..10_000_u32).map(|i| {
         let start = i.wrapping_mul(0x9e37_79b9);

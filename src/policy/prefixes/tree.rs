@@ -9,31 +9,38 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) trait Bits: Copy + Ord {
     /// Number of leading bits that both have, up to the whole width.
     fn common(self, other: Self) -> u32;
-    /// The upper `bits` bits, which are at least one and fewer than the width and 32.
-    fn upper(self, bits: u32) -> usize;
+    /// Width in bits.
+    const WIDTH: u32;
+    /// The `bits` bits behind the upper `skip` ones. `bits` is at least 1, and both
+    /// together are at most the width.
+    fn part(self, skip: u32, bits: u32) -> usize;
 }
 
 impl Bits for u32 {
+    const WIDTH: u32 = u32::BITS;
+
     #[inline(always)]
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
     }
 
     #[inline(always)]
-    fn upper(self, bits: u32) -> usize {
-        (self >> (u32::BITS - bits)) as usize
+    fn part(self, skip: u32, bits: u32) -> usize {
+        ((self << skip) >> (Self::WIDTH - bits)) as usize
     }
 }
 
 impl Bits for u128 {
+    const WIDTH: u32 = u128::BITS;
+
     #[inline(always)]
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
     }
 
     #[inline(always)]
-    fn upper(self, bits: u32) -> usize {
-        (self >> (u128::BITS - bits)) as usize
+    fn part(self, skip: u32, bits: u32) -> usize {
+        ((self << skip) >> (Self::WIDTH - bits)) as usize
     }
 }
 
@@ -48,13 +55,22 @@ pub(super) struct Tree<A> {
     pub(super) classes: Box<[Masks]>,
     /// Actions of prefixes whose rules differ, by zone.
     pub(super) spill: Box<[ActionCode]>,
-    /// For each value of an address's upper bits the number of starts below it, and at the
-    /// end the number of all; empty in a tree without such an index.
-    pub(super) index: Box<[u32]>,
-    /// How many bits that are.
-    pub(super) index_bits: u32,
+    /// Where to search among the starts.
+    pub(super) index: Index,
     /// Zones with any rule.
     pub(super) present: u64,
+}
+
+/// Splits the starts by the first bits in which they differ.
+#[derive(Clone, Default)]
+pub(super) struct Index {
+    /// For each value of these bits the number of starts below it, and at the end the
+    /// number of all; empty in a tree without an index.
+    pub(super) cells: Box<[u32]>,
+    /// Leading bits that all starts share.
+    pub(super) skip: u32,
+    /// How many bits behind them choose the cell; 0 in a tree without an index.
+    pub(super) bits: u32,
 }
 
 /// A prefix without its first address.
@@ -89,8 +105,7 @@ impl<A: Bits> Tree<A> {
             entries: Box::default(),
             classes: Box::default(),
             spill: Box::default(),
-            index: Box::default(),
-            index_bits: 0,
+            index: Index::default(),
             present: 0,
         }
     }
@@ -152,7 +167,7 @@ impl<A: Bits> Tree<A> {
             + size_of_val(&*self.entries)
             + size_of_val(&*self.classes)
             + size_of_val(&*self.spill)
-            + size_of_val(&*self.index)
+            + size_of_val(&*self.index.cells)
     }
 
     /// The longest prefix over `address`, of whatever zone.
@@ -178,16 +193,21 @@ impl<A: Bits> Tree<A> {
         (from + starts.partition_point(|start| *start <= address)).checked_sub(1)
     }
 
-    /// The starts that the search has to be among: those whose upper bits are the address's.
+    /// The starts that the search has to be among: those that fall into the address's cell.
+    ///
+    /// An address that differs in the bits skipped falls into any cell, and no matter: what
+    /// is over it is over all starts. Such prefixes are the first ones of the tree, in its
+    /// first cell, and ancestors of all others, so every search comes to them.
     #[inline(always)]
     fn range(&self, address: A) -> (usize, usize) {
-        if self.index_bits == 0 {
-            return (0, self.starts.len());
+        let all = (0, self.starts.len());
+        let Index { cells, skip, bits } = &self.index;
+        if *bits == 0 {
+            return all;
         }
-        let upper = address.upper(self.index_bits);
-        match self.index.get(upper..) {
+        match cells.get(address.part(*skip, *bits)..) {
             Some([from, to, ..]) => (*from as usize, *to as usize),
-            _ => (0, self.starts.len()),
+            _ => all,
         }
     }
 

@@ -113,6 +113,16 @@ impl Relay {
         self.process.output()
     }
 
+    /// Waits until `text` is in what the daemon wrote on stderr, which comes through a pipe and so
+    /// behind its answers; gives all of it.
+    #[track_caller]
+    pub fn stderr_with(&self, text: &str) -> String {
+        super::eventually(&format!("stderr has {text:?}"), Duration::from_secs(5), || {
+            self.stderr().contains(text)
+        });
+        self.stderr()
+    }
+
     /// Runs a sub-command against this daemon; any exit status.
     #[track_caller]
     pub fn command(&self, args: &[&str]) -> Output {

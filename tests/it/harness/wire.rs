@@ -13,6 +13,7 @@ pub const PTR: u16 = 12;
 pub const MX: u16 = 15;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const DNAME: u16 = 39;
 pub const OPT: u16 = 41;
 pub const RRSIG: u16 = 46;
 pub const HTTPS: u16 = 65;
@@ -185,7 +186,7 @@ impl Record {
                 Ok(octets) => Ipv6Addr::from(octets).to_string(),
                 Err(_) => hex(d),
             },
-            NS | CNAME | PTR => read_name(d, 0).map_or_else(|_| hex(d), |(name, _)| name),
+            NS | CNAME | PTR | DNAME => read_name(d, 0).map_or_else(|_| hex(d), |(name, _)| name),
             TXT if !d.is_empty() => String::from_utf8_lossy(&d[1..]).into_owned(),
             _ => hex(d),
         }
@@ -394,7 +395,8 @@ fn read_record(bytes: &[u8], at: usize) -> Result<(Record, usize), String> {
     let (from, to) = (at + 10, at + 10 + length);
     let raw = bytes.get(from..to).ok_or("record data cut short")?;
     let rdata = match rtype {
-        NS | CNAME | PTR => name_bytes(&read_name(bytes, from)?.0),
+        NS | CNAME | PTR | DNAME => name_bytes(&read_name(bytes, from)?.0),
+        MX if length > 2 => [&raw[..2], &name_bytes(&read_name(bytes, from + 2)?.0)].concat(),
         SOA => {
             let (first, next) = read_name(bytes, from)?;
             let (second, next) = read_name(bytes, next)?;

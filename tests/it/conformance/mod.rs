@@ -1,0 +1,14 @@
+//! Conformance to response policy zones as the draft and BIND have them.
+//!
+//! - `cases`: one behaviour a test, each with its source; a scripted backend, no other server.
+//! - `differential`: made-up worlds and policies, the relay beside named, every answer compared.
+//! - `deviations`: the table of what is meant to differ.
+
+mod cases;
+mod deviations;
+mod dice;
+mod differ;
+mod differential;
+mod oracle;
+mod world;
+mod zones;
