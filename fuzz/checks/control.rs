@@ -10,4 +10,8 @@ pub fn check(octets: &[u8]) {
     let again: Request = serde_json::from_str(&written).expect("what was written can be read");
     assert_eq!(request, again);
     assert!(!written.contains('\n'), "a request is one line");
+    if let Request::Explain(explain) = &request {
+        // a good question or a reason
+        let _ = explain.asking();
+    }
 }
