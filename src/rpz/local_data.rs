@@ -11,8 +11,10 @@
 //! ```
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
 
 use crate::policy::action::{LocalData, LocalRecord};
 use crate::rpz::owner::Reason;
@@ -47,13 +49,13 @@ pub(super) enum Added {
 #[derive(Default)]
 pub(super) struct Shelf {
     hasher: RandomState,
-    by_hash: HashMap<u64, u32>,
+    by_hash: HashMap<u64, u32, RandomState>,
     owners: Vec<DataOwner>,
     keys: Vec<u8>,
     records: Vec<LocalRecord>,
-    by_content: HashMap<Box<[u8]>, u32>,
+    by_content: HashMap<Box<[u8]>, u32, RandomState>,
     links: Vec<Link>,
-    by_link: HashMap<(u32, u32), u32>,
+    by_link: HashMap<(u32, u32), u32, RandomState>,
     content: Vec<u8>,
 }
 

@@ -91,8 +91,14 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// The trail to the owner `wire`; `None` if it is the root or no wire name.
-    pub(super) fn of(key: &Key, wire: &[u8]) -> Option<Trail> {
+    /// No trail yet.
+    pub(super) fn blank() -> Trail {
+        Trail { hashes: [0; MAX_LABELS + 1], depth: 0, wildcard: false }
+    }
+
+    /// The trail to the owner `wire`; `None` if it is the root or no wire name. In place: it is
+    /// large, and a build sets a million of them.
+    pub(super) fn set(&mut self, key: &Key, wire: &[u8]) -> Option<()> {
         let mut starts = Starts::none();
         starts.note(wire)?;
         let wildcard = wire.starts_with(b"\x01*");
@@ -100,14 +106,14 @@ impl Trail {
         if starts.count() == 0 {
             return None;
         }
-        let mut hashes = [0; MAX_LABELS + 1];
         let mut hash = key.root();
-        hashes[0] = hash | USED;
-        for (i, slot) in hashes.iter_mut().enumerate().take(depth + 1).skip(1) {
+        self.hashes[0] = hash | USED;
+        for (i, slot) in self.hashes.iter_mut().enumerate().take(depth + 1).skip(1) {
             hash = key.child(hash, starts.label(wire, i));
             *slot = hash | USED;
         }
-        Some(Trail { hashes, depth, wildcard })
+        (self.depth, self.wildcard) = (depth, wildcard);
+        Some(())
     }
 
     /// The node that bears the rule.

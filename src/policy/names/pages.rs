@@ -34,10 +34,12 @@ pub(super) type Place = u32;
 #[derive(Debug)]
 pub(super) struct PageFull;
 
+/// In this order, so that the number lies beside the counters of the `Arc`: a write needs both.
 #[derive(Clone)]
+#[repr(C)]
 struct Page {
-    slots: [Slot; SLOTS],
     used: u16,
+    slots: [Slot; SLOTS],
 }
 
 /// The node store of a table. Cloning shares all pages.
@@ -108,6 +110,13 @@ impl Pages {
             }
             i = (i + 1) % SLOTS;
         }
+    }
+
+    /// Reads the first slot that a node could be in, so that it is near when it is needed.
+    #[inline(always)]
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        let page = self.pages.get(self.page_of(hash));
+        page.map_or(0, |page| page.slots[hash as usize % SLOTS].hash ^ u64::from(page.used))
     }
 
     /// The slot at `place`.

@@ -202,7 +202,8 @@ fn a_crowded_page_asks_for_another_key() {
     let (first, mut writer) = NameWriter::build(adds(&names), 0, &mut |_, _| ());
     // names that all belong to the page of the first one
     let page_of = |owner: &Name| {
-        let trail = hash::Trail::of(&first.key, owner.as_wire()).unwrap();
+        let mut trail = hash::Trail::blank();
+        trail.set(&first.key, owner.as_wire()).unwrap();
         let mut pages = first.pages.clone();
         pages.reserve(trail.leaf()).ok().map(|(place, _)| place / 256)
     };

@@ -79,6 +79,9 @@ struct Rule {
     bit: u64,
 }
 
+/// Rules that a build takes at a time.
+const BATCH: usize = 16;
+
 /// What to do with the rule that the zone and owner have already.
 #[derive(Clone, Copy, PartialEq)]
 enum Present {
@@ -130,11 +133,26 @@ impl NameWriter {
             strict: false,
         };
         writer.classes.insert(Masks::default(), 0);
-        for (zone, owner, action) in rules {
-            let taken = Rule::of(&table, zone, owner)
-                .and_then(|rule| writer.add(&mut table, &rule, action, Present::Keep));
-            if taken != Ok(true) {
-                refused(zone, owner);
+        let mut rules = rules.fuse();
+        let mut ready: Vec<Rule> = std::iter::repeat_with(Rule::blank).take(BATCH).collect();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            // memory is slow, and fetches that do not depend on each other overlap
+            let mut fetched = 0;
+            for (rule, (zone, owner, action)) in ready.iter_mut().zip(rules.by_ref()) {
+                let good = rule.set(&table, zone, owner).is_ok();
+                fetched ^= table.pages.touch(rule.trail.leaf());
+                batch.push((good, zone, owner, action));
+            }
+            std::hint::black_box(fetched);
+            if batch.is_empty() {
+                break;
+            }
+            for (rule, (good, zone, owner, action)) in ready.iter().zip(batch.drain(..)) {
+                let taken = good && writer.add(&mut table, rule, action, Present::Keep) == Ok(true);
+                if !taken {
+                    refused(zone, owner);
+                }
             }
         }
         // another set of pages beside the full one only if that makes a difference
@@ -441,12 +459,23 @@ impl NameWriter {
 }
 
 impl Rule {
+    fn blank() -> Rule {
+        Rule { trail: Trail::blank(), zone: 0, bit: 0 }
+    }
+
     fn of(table: &NameTable, zone: u8, owner: &[u8]) -> Result<Rule, ApplyError> {
+        let mut rule = Rule::blank();
+        rule.set(table, zone, owner)?;
+        Ok(rule)
+    }
+
+    fn set(&mut self, table: &NameTable, zone: u8, owner: &[u8]) -> Result<(), ApplyError> {
         if zone >= MAX_ZONES {
             return Err(ApplyError::NoOwner);
         }
-        let trail = Trail::of(&table.key, owner).ok_or(ApplyError::NoOwner)?;
-        Ok(Rule { trail, zone, bit: 1 << zone })
+        self.trail.set(&table.key, owner).ok_or(ApplyError::NoOwner)?;
+        (self.zone, self.bit) = (zone, 1 << zone);
+        Ok(())
     }
 
     /// The key of this zone's child count at a node.
