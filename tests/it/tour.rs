@@ -2,7 +2,6 @@
 //! and the story it tells is what clients get.
 
 use crate::explain::{asked, assert_consistent, explain, said};
-use crate::harness::conf::Conf;
 use crate::harness::document;
 use crate::harness::stage::Stage;
 use crate::harness::wire::{A, NS, Query, Record, name_bytes};
@@ -14,12 +13,8 @@ const DOCUMENT: &str = "docs/RPZ.md";
 const FOLDER: &str = "/etc/culvert/rpz";
 
 /// Files of the example, as the document shows them.
-const FILES: [(&str, &str); 4] = [
-    ("allow.rpz", ALLOW),
-    ("feed.rpz", FEED),
-    ("block.txt", BLOCK),
-    ("guests.rpz", GUESTS),
-];
+const FILES: [(&str, &str); 4] =
+    [("allow.rpz", ALLOW), ("feed.rpz", FEED), ("block.txt", BLOCK), ("guests.rpz", GUESTS)];
 
 const ALLOW: &str = "\
 $ORIGIN allow.local.
@@ -225,7 +220,7 @@ const STEPS: [Step; 10] = [
         part: "clean",
         name: "www.clean.example",
         client: ANYBODY,
-        shows: &["Name", "Without", "The answer"],
+        shows: &["Name", "The answer"],
         verdict: ["clean", "NOERROR"],
         rule: None,
         story: ["", ""],
