@@ -364,33 +364,38 @@ fn block(language: &str, text: &str) -> String {
 
 /// Numbers and times that differ from run to run are made the same.
 fn settled(text: &str) -> String {
-    let line = |line: &str| {
+    // the last word, which may stand on the line before
+    let (mut before, mut end) = ("", false);
+    let mut lines = Vec::new();
+    for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let mut out = Vec::with_capacity(words.len());
         for (at, word) in words.iter().enumerate() {
-            let (before, next) = (at.checked_sub(1).map(|i| words[i]), words.get(at + 1));
             let number = word.trim_start_matches('(').parse::<u32>().ok();
             // the truth of the tour lives for 300 s, of which some may have passed
             let lives = number.is_some_and(|n| (200..=300).contains(&n));
-            out.push(match (number, before, next) {
-                (Some(_), Some("generation"), _) => "1".to_owned(),
+            out.push(match (before, words.get(at + 1)) {
+                ("generation", _) if number.is_some() => "1".to_owned(),
                 // a list has the time of its file
-                (_, Some("serial"), _) if word.len() >= 10 => {
+                ("serial", _) if word.len() >= 10 => {
                     format!("1795311000{}", word.trim_start_matches(char::is_numeric))
                 }
-                (_, _, Some(&("IN" | "s"))) if lives => "300".to_owned(),
-                _ => same_time(word),
+                (_, Some(&("IN" | "s"))) if lives => "300".to_owned(),
+                _ => same_time(word, end),
             });
+            before = if word.is_empty() { before } else { word };
+            end = before == "until" || end && before != "since";
         }
-        out.join(" ")
-    };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+        lines.push(out.join(" "));
+    }
+    lines.join("\n")
 }
 
-/// Days and times of day, in place of others of their form.
-fn same_time(word: &str) -> String {
+/// Days and times of day, in place of others of their form; an end is half an hour later.
+fn same_time(word: &str, end: bool) -> String {
     let form: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    for (as_form, settled) in [("0000-00-00", "2026-11-22"), ("00:00:00Z", "09:30:00Z")] {
+    let time = if end { "10:00:00Z" } else { "09:30:00Z" };
+    for (as_form, settled) in [("0000-00-00", "2026-11-22"), ("00:00:00Z", time)] {
         if let Some(rest) = form.strip_prefix(as_form) {
             return format!("{settled}{rest}");
         }
