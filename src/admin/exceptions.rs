@@ -235,7 +235,7 @@ fn until(v: &Value) -> String {
 }
 
 /// `2026-01-31T12:00:00.000Z` as `2026-01-31 12:00:00Z`.
-fn time(rfc3339: &str) -> String {
+pub(super) fn time(rfc3339: &str) -> String {
     match rfc3339.get(..19) {
         Some(second) => format!("{}Z", second.replace('T', " ")),
         None => rfc3339.to_owned(),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::exceptions::time;
 use super::render::{counted, list, number, text, wrapped};
 use crate::dns::rtype;
 use crate::pipeline::explain::Asking;
@@ -62,8 +63,7 @@ pub fn words(v: &Value) -> String {
     query(&mut out, v);
     policy(&mut out, v);
     way(&mut out, v);
-    truth(&mut out, &v["truth"]);
-    answer(&mut out, &v["verdict"]);
+    outcome(&mut out, &v["truth"], &v["verdict"]);
     out
 }
 
@@ -114,15 +114,20 @@ fn rule(out: &mut String, rule: &Value) {
         entry(out, "action", &text(&exception["verdict"]));
         entry(out, "by", &text(&exception["owner"]));
         entry(out, "reason", &text(&exception["reason"]));
-        entry(out, "since", &text(&exception["since"]));
-        entry(out, "until", until.unwrap_or("it is removed"));
+        entry(out, "since", &time(&text(&exception["since"])));
+        entry(out, "until", &until.map_or("it is removed".to_owned(), time));
         return;
     }
-    entry(out, "owner", &text(&rule["owner"]));
+    let place = &rule["place"];
+    // the sentence names the rule, and most often its line begins with it
+    let owner = text(&rule["owner"]);
+    let begins = |written: &Value| text(&written["text"]).split(' ').next() == Some(&owner);
+    if !list(&place["written"]).iter().any(begins) {
+        entry(out, "owner", &owner);
+    }
     let by_setting = if rule["overridden"] == true { ", by the zone's own setting" } else { "" };
     entry(out, "action", &format!("{}{by_setting}", text(&rule["action"])));
     entry(out, "zone", &format!("{}, serial {}", text(&rule["zone"]), number(&rule["serial"])));
-    let place = &rule["place"];
     for written in list(&place["written"]) {
         entry(out, "file", &format!("{}:{}", text(&written["file"]), number(&written["line"])));
         entry(out, "", &text(&written["text"]));
@@ -146,15 +151,12 @@ fn query(out: &mut String, v: &Value) {
         "client",
         &format!("{}, {group}, over {}", text(&v["client"]), text(&v["transport"])),
     );
-    let recursion = match v["recursion_desired"] == true {
-        true => "wanted (RD=1)",
-        false => "not wanted (RD=0)",
-    };
-    entry(out, "recursion", recursion);
-    let spares = v["policy"]["spares_signed"] == true;
-    let dnssec = match (v["dnssec_ok"] == true, spares) {
+    if v["recursion_desired"] != true {
+        entry(out, "recursion", "not wanted (RD=0)");
+    }
+    let dnssec = match (v["dnssec_ok"] == true, v["policy"]["spares_signed"] == true) {
+        (false, false) => return,
         (false, true) => "not asked for (DO=0), so signed answers are not exempt",
-        (false, false) => "not asked for (DO=0)",
         (true, true) => "asked for (DO=1): names with signed answers are exempt from policy",
         (true, false) => "asked for (DO=1), but policy acts on signed answers too",
     };
@@ -172,6 +174,7 @@ fn policy(out: &mut String, v: &Value) {
     let suspended = &policy["suspended"];
     if !suspended.is_null() {
         let [until, owner, reason] = ["until", "owner", "reason"].map(|key| text(&suspended[key]));
+        let until = time(&until);
         let words = format!("until {until} by {owner} ({reason}): nothing acts, all is logged");
         entry(out, "SUSPENDED", &words);
     } else if policy["mode"] == "monitor" {
@@ -230,9 +233,13 @@ fn way(out: &mut String, v: &Value) {
             matched(out, found);
         }
         unmatched(out, step);
+        let none_known = list(&step["servers"]).is_empty();
         match step["servers_known"].as_str() {
             Some("some") => {
                 entry(out, "servers", "not all could be looked up: the others were no match");
+            }
+            Some("not-needed") if none_known => {
+                entry(out, "servers", "not looked up: the verdict does not depend on them");
             }
             Some("not-needed") => {
                 entry(out, "servers", "not all looked up: the verdict does not depend on them");
@@ -273,6 +280,10 @@ fn unmatched(out: &mut String, step: &Value) {
         if matches {
             continue;
         }
+        let servers = matches!(trigger.as_str(), Some("NSDNAME" | "NSIP"));
+        if servers && step["servers_known"] == "not-needed" && list(&step["servers"]).is_empty() {
+            continue;
+        }
         let at = match trigger.as_str() {
             Some("IP") => held(&step["addresses"]),
             Some("NSDNAME") => held(&step["servers"]),
@@ -292,11 +303,27 @@ fn held(v: &Value) -> String {
     if all.is_empty() { " (nothing to compare)".to_owned() } else { format!(" ({all})") }
 }
 
-fn truth(out: &mut String, truth: &Value) {
-    if truth.is_null() {
-        return;
+/// What is true and what the client gets; together if that is the same.
+fn outcome(out: &mut String, truth: &Value, verdict: &Value) {
+    // an explanation from files has no reply
+    let code = verdict["rcode"].as_str();
+    let acted = !matches!(verdict["outcome"].as_str(), Some("clean" | "allowed" | "local"));
+    let same = !acted && ["rcode", "answer"].iter().all(|key| truth[key] == verdict[key]);
+    if !truth.is_null() {
+        out.push_str(if same { "\nThe answer, as without policy\n" } else { "\nWithout policy\n" });
+        from(out, truth);
+        entry(out, "code", &text(&truth["rcode"]));
+        records(out, &truth["answer"]);
     }
-    out.push_str("\nWithout policy\n");
+    let Some(code) = code.filter(|_| !same) else { return };
+    out.push_str("\nThe answer\n");
+    let cut = if verdict["truncated"] == true { ", truncated (TC)" } else { "" };
+    entry(out, "code", &format!("{code}{cut}"));
+    records(out, &verdict["answer"]);
+}
+
+/// Where the truth is known from.
+fn from(out: &mut String, truth: &Value) {
     let upstream = text(&truth["upstream"]);
     let from = match text(&truth["source"]).as_str() {
         "upstream" => format!("upstream {upstream}, asked now"),
@@ -307,18 +334,6 @@ fn truth(out: &mut String, truth: &Value) {
     };
     let only = " (for this explanation only)";
     entry(out, "from", &format!("{from}{}", if truth["not_needed"] == true { only } else { "" }));
-    entry(out, "code", &text(&truth["rcode"]));
-    records(out, &truth["answer"]);
-}
-
-fn answer(out: &mut String, verdict: &Value) {
-    let code = verdict["rcode"].as_str();
-    // an explanation from files has no reply
-    let Some(code) = code else { return };
-    out.push_str("\nThe answer\n");
-    let cut = if verdict["truncated"] == true { ", truncated (TC)" } else { "" };
-    entry(out, "code", &format!("{code}{cut}"));
-    records(out, &verdict["answer"]);
 }
 
 fn records(out: &mut String, v: &Value) {

@@ -138,7 +138,7 @@ const QUESTIONS: [(&str, u16); 31] = [
 
 /// The explanation as JSON.
 #[track_caller]
-fn explain(stage: &Stage, args: &[&str]) -> Value {
+pub fn explain(stage: &Stage, args: &[&str]) -> Value {
     let args = [&["explain", "--json"], args].concat();
     let text = stage.relay.tell(&args);
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
@@ -159,9 +159,9 @@ fn type_text(qtype: u16) -> &'static str {
 
 /// Code, truncation and answer of a reply; nothing for none. TTLs and the data of types that the
 /// tests cannot spell are left out.
-type Seen = Option<(String, bool, Vec<String>)>;
+pub type Seen = Option<(String, bool, Vec<String>)>;
 
-fn seen(reply: Option<&Message>) -> Seen {
+pub fn seen(reply: Option<&Message>) -> Seen {
     let record = |r: &Record| {
         let plain = [A, AAAA, CNAME, TXT].contains(&r.rtype);
         let data = if plain { r.data() } else { String::new() };
@@ -171,7 +171,7 @@ fn seen(reply: Option<&Message>) -> Seen {
     Some((reply.rcode().to_owned(), reply.has(TC), reply.answers.iter().map(record).collect()))
 }
 
-fn said(explained: &Value) -> Seen {
+pub fn said(explained: &Value) -> Seen {
     let verdict = &explained["verdict"];
     let record = |v: &Value| {
         let text = v.as_str().expect("a record is text").to_lowercase();
@@ -186,7 +186,7 @@ fn said(explained: &Value) -> Seen {
 }
 
 /// What a client gets. Where silence is expected, nothing may come in a while.
-fn asked(stage: &Stage, client: &str, query: &Query, tcp: bool, silence: bool) -> Seen {
+pub fn asked(stage: &Stage, client: &str, query: &Query, tcp: bool, silence: bool) -> Seen {
     let ip: IpAddr = client.parse().expect("an address");
     if tcp {
         return seen(Some(&Tcp::from(ip, stage.relay.address).ask(query)));
@@ -224,7 +224,7 @@ fn compare(stage: &Stage, questions: &[(&str, u16)], options: &[&str], change: f
 
 /// One rule acts or none, as the verdict says, and every other match has its reason.
 #[track_caller]
-fn assert_consistent(explained: &Value) {
+pub fn assert_consistent(explained: &Value) {
     let steps = explained["way"].as_array().expect("a list");
     let matches: Vec<&Value> =
         steps.iter().flat_map(|s| s["matches"].as_array().expect("a list")).collect();

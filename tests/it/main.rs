@@ -24,4 +24,5 @@ mod policy_stages;
 mod reload;
 mod tcp;
 mod tell;
+mod tour;
 mod truncation;

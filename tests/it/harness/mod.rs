@@ -14,6 +14,7 @@
 pub mod backend;
 pub mod client;
 pub mod conf;
+pub mod document;
 pub mod flood;
 pub mod frames;
 pub mod peers;
