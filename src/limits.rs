@@ -74,6 +74,8 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// A file that was written to within this time may not be complete yet.
 pub const FILE_SETTLES: Duration = Duration::from_millis(200);
+/// How far the times of files may lie behind the clock.
+pub const FILE_CLOCK: Duration = Duration::from_millis(20);
 /// Most exceptions at a time.
 pub const EXCEPTIONS: usize = 10_000;
 /// Characters of an exception's reason, or of its owner.
