@@ -182,13 +182,13 @@ impl Road {
     /// For zones that only watch: has looked up what was not at hand. The client's query neither
     /// waits for it nor changes by it, and it costs no more than what zones that act may ask for.
     pub(super) fn look_up_behind(&self, pass: Pass<'_>, mut lacks: Lacks) {
+        lacks.leave_out(|wanted| wanted.upstream.all_down());
+        lacks.missing.truncate(limits::SERVER_LOOKUPS);
         // without RD nobody is asked for what cannot change the answer
         if lacks.missing.is_empty() || !pass.asked.query.recursion_desired() {
             return;
         }
-        lacks.leave_out(|wanted| wanted.upstream.all_down());
-        lacks.missing.truncate(limits::SERVER_LOOKUPS);
-        let Ok(place) = Arc::clone(&self.background).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&self.overheard).try_acquire_owned() else { return };
         let worker = pass.asked.source.worker;
         let asking = futures_util::stream::iter(lacks.missing)
             .map(move |Wanted { upstream, question }| async move {

@@ -418,3 +418,49 @@ fn two_zones_and_the_configuration_change_at_once_under_load() {
         assert_eq!(stage.relay.zone(zone)["serial"], 14);
     }
 }
+
+#[test]
+fn commands_files_and_reloads_do_not_undo_each_other() {
+    const ROUNDS: usize = 12;
+    let stage = Stage::with(|conf| conf.policy(ZONE, "first.example.net CNAME ."));
+    let relay = &stage.relay;
+    let made = |n: usize| format!("made{n}.example.com");
+    let gone = |n: usize| format!("gone{n}.example.com");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..ROUNDS {
+                relay.tell(&["block", &made(n), "--reason", "abuse"]);
+                relay.tell(&["block", &gone(n), "--for", "300ms", "--reason", "for a moment"]);
+            }
+        });
+        scope.spawn(|| (0..ROUNDS).for_each(|_| relay.reload()));
+        scope.spawn(|| {
+            for n in 0..ROUNDS {
+                relay.tell(&["policy", "suspend", "--for", "1h", "--reason", "a test"]);
+                let words = relay.tell(&["policy", "resume"]);
+                assert!(words.contains("acts again"), "round {n}: {words}");
+            }
+        });
+        scope.spawn(|| {
+            for n in 0..ROUNDS {
+                let rules = format!("zone{n}.example.net CNAME .");
+                relay.conf.write_zone(ZONE, n as u32 + 2, &rules);
+                std::thread::sleep(millis(60));
+            }
+        });
+    });
+    let last = format!("zone{}.example.net", ROUNDS - 1);
+    eventually("the last file is in force", secs(10), || relay.ask(&last, A).rcode() == "NXDOMAIN");
+    eventually("what has an end has ended", secs(10), || {
+        (0..ROUNDS).all(|n| relay.ask(&gone(n), A).data(A) == [address_of(&gone(n))])
+    });
+    for n in 0..ROUNDS {
+        assert_nxdomain(&relay.ask(&made(n), A), &made(n));
+    }
+    assert_right(&relay.ask("first.example.net", A), "first.example.net");
+    let kept = relay.conf.folder().join("state/exceptions.json");
+    eventually("the file holds what is in force", secs(5), || {
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        (0..ROUNDS).all(|n| text.contains(&made(n)) && !text.contains(&gone(n)))
+    });
+}
