@@ -149,6 +149,7 @@ impl Zones {
             });
             let (began, stamp) = (SystemTime::now(), Stamp::of(&source.file));
             if let Some(old) = known
+                && old.error.is_none()
                 && old.source.form == source.form
                 && old.is_current()
                 && old.rules.len() <= source.max_rules
@@ -443,6 +444,27 @@ mod tests {
         let (zones, new_rules) = zones.refreshed(later());
         assert!(new_rules && !zones.changed(later()));
         assert_eq!(zones.status(&zones.policy(2, &Terms::default(), None))[0].rules, 3);
+    }
+
+    #[test]
+    fn what_could_not_be_loaded_is_tried_again_by_a_reload() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        std::fs::write(&path, GOOD).unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let later = SystemTime::now() + 2 * crate::limits::FILE_SETTLES;
+        let rules: String = (0..20).map(|n| format!("d{n}.example CNAME .\n")).collect();
+        std::fs::write(&path, format!("{GOOD}{rules}$INCLUDE more\n")).unwrap();
+        let (zones, _) = zones.refreshed(later);
+        assert!(zones.kept()[0].contains("more than 10"), "{:?}", zones.kept());
+        // the cure is in the configuration
+        let cured = Source { max_rules: 100, ..source(&path) };
+        let zones = zones.reconfigured(&[cured.clone()]).ok().unwrap();
+        assert!(zones.kept()[0].contains("no such file"), "{:?}", zones.kept());
+        // or in a file that was not there
+        std::fs::write(dir.path().join("more"), "more.example CNAME .\n").unwrap();
+        let zones = zones.reconfigured(&[cured]).ok().unwrap();
+        assert_eq!((zones.kept().len(), zones.loaded[0].rules.len()), (0, 22));
     }
 
     #[test]
