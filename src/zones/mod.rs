@@ -459,11 +459,11 @@ mod tests {
         assert!(zones.kept()[0].contains("more than 10"), "{:?}", zones.kept());
         // the cure is in the configuration
         let cured = Source { max_rules: 100, ..source(&path) };
-        let zones = zones.reconfigured(&[cured.clone()]).ok().unwrap();
+        let zones = zones.reconfigured(std::slice::from_ref(&cured)).ok().unwrap();
         assert!(zones.kept()[0].contains("no such file"), "{:?}", zones.kept());
         // or in a file that was not there
         std::fs::write(dir.path().join("more"), "more.example CNAME .\n").unwrap();
-        let zones = zones.reconfigured(&[cured]).ok().unwrap();
+        let zones = zones.reconfigured(std::slice::from_ref(&cured)).ok().unwrap();
         assert_eq!((zones.kept().len(), zones.loaded[0].rules.len()), (0, 22));
     }
 
