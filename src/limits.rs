@@ -74,6 +74,8 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// A file that was written to within this time may not be complete yet.
 pub const FILE_SETTLES: Duration = Duration::from_millis(200);
+/// How far the times of files may lie behind the clock.
+pub const FILE_CLOCK: Duration = Duration::from_millis(20);
 /// Most exceptions at a time.
 pub const EXCEPTIONS: usize = 10_000;
 /// Characters of an exception's reason, or of its owner.
@@ -88,7 +90,10 @@ pub const SUSPENSION_LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub const EXCEPTION_TTL: u32 = 5;
 /// Look-ups of name servers and their addresses for one client's query.
 pub const SERVER_LOOKUPS: usize = 64;
-/// Those of them in flight at a time.
+/// Names whose servers are looked at for one name: from the top, so that a long name does not
+/// hide its zone. The longest reverse name has 33.
+pub const SERVER_ZONES: usize = 40;
+/// Look-ups of servers that are in flight at a time.
 pub const SERVER_LOOKUPS_AT_ONCE: usize = 16;
 /// A query waits this long for them; what is missing then counts as no match.
 pub const SERVER_WAIT: Duration = Duration::from_secs(1);
@@ -263,6 +268,7 @@ const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
 const _: () =
     assert!(ANSWER_DEADLINE.as_millis() + PLACE_SEARCH.as_millis() < CONTROL_DEADLINE.as_millis());
+const _: () = assert!(SERVER_ZONES + 2 * 12 <= SERVER_LOOKUPS);
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);

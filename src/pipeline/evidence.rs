@@ -7,11 +7,15 @@
 //!                             └► its A and AAAA ─► NSIP
 //! ```
 //!
-//! Bounded: [`limits::SERVER_LOOKUPS`] look-ups for one query. Answers come from the cache where
-//! they are there, so a look-up is shared by all names of a zone and by all clients.
+//! Bounded: [`limits::SERVER_LOOKUPS`] look-ups for one query, of which [`limits::SERVER_ZONES`]
+//! at most are for sets of servers. Answers come from the cache where they are there, so a
+//! look-up is shared by all names of a zone and by all clients.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::forward::{Need, Wanted};
 use super::local::LocalAnswer;
@@ -118,8 +122,7 @@ impl Road {
         // no use in waiting for an upstream that is down; what is cached is given at once
         lacks.leave_out(|wanted| wanted.upstream.all_down());
         let left = limits::SERVER_LOOKUPS.saturating_sub(known.server_lookups);
-        let may_ask = facts.pass.asked.query.recursion_desired() && !known.servers_late;
-        if may_ask && left > 0 && !lacks.missing.is_empty() {
+        if !known.servers_late && left > 0 && !lacks.missing.is_empty() {
             lacks.missing.truncate(left);
             return Err(Box::new(Need::Servers(lacks.missing)));
         }
@@ -148,8 +151,8 @@ impl Road {
             if addresses { Some(&mut ignored) } else { None };
         let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
         let left = limits::SERVER_LOOKUPS.saturating_sub(facts.pass.known.server_lookups);
-        let may_ask = facts.pass.asked.query.recursion_desired() && !facts.pass.known.servers_late;
-        if ask && may_ask && left > 0 && !lacks.missing.is_empty() {
+        let may_ask = ask && !facts.pass.known.servers_late;
+        if may_ask && left > 0 && !lacks.missing.is_empty() {
             lacks.missing.truncate(left);
             return Err(Box::new(Need::Servers(lacks.missing)));
         }
@@ -157,9 +160,13 @@ impl Road {
         Ok(!lacks.incomplete && lacks.missing.is_empty())
     }
 
-    /// For zones that only watch: takes in what is at hand, and has the rest looked up in the
-    /// background. The client's query neither waits for it nor changes by it.
-    pub(super) fn overhear_servers(&self, stage: &mut Stage<'_>, facts: &Facts<'_>) {
+    /// For zones that only watch: takes in what is at hand, and notes what is not.
+    pub(super) fn overhear_servers(
+        &self,
+        stage: &mut Stage<'_>,
+        facts: &Facts<'_>,
+        lacks: &mut Lacks,
+    ) {
         let addresses = stage.watched(TriggerKind::Nsip);
         if stage.watched(TriggerKind::Nsdname) | addresses == 0 {
             return;
@@ -167,14 +174,33 @@ impl Road {
         let mut ignored = |_: IpAddr| ();
         let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
             if addresses == 0 { None } else { Some(&mut ignored) };
-        let lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
-        let worker = facts.pass.asked.source.worker;
-        for wanted in lacks.missing.into_iter().take(limits::SERVER_LOOKUPS_AT_ONCE) {
-            // the first poll begins the fetch, which goes on by itself and fills the cache
-            let asking = wanted.upstream.ask(&wanted.question, worker);
-            let _ = futures_util::FutureExt::now_or_never(asking);
-        }
+        let more = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        more.missing.into_iter().for_each(|wanted| lacks.want(wanted));
         stage.see_servers(facts);
+    }
+
+    /// For zones that only watch: has looked up what was not at hand. The client's query neither
+    /// waits for it nor changes by it, and it costs no more than what zones that act may ask for.
+    pub(super) fn look_up_behind(&self, pass: Pass<'_>, mut lacks: Lacks) {
+        lacks.leave_out(|wanted| wanted.upstream.all_down());
+        lacks.missing.truncate(limits::SERVER_LOOKUPS);
+        // without RD nobody is asked for what cannot change the answer
+        if lacks.missing.is_empty() || !pass.asked.query.recursion_desired() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.overheard).try_acquire_owned() else { return };
+        let worker = pass.asked.source.worker;
+        let asking = futures_util::stream::iter(lacks.missing)
+            .map(move |Wanted { upstream, question }| async move {
+                // the cache has what came
+                let _ = upstream.ask(&question, worker).await;
+            })
+            .buffer_unordered(limits::SERVER_LOOKUPS_AT_ONCE);
+        tokio::spawn(async move {
+            let all = asking.for_each(|()| std::future::ready(()));
+            let _ = timeout(limits::SERVER_BACKGROUND, all).await;
+            drop(place);
+        });
     }
 
     /// Walks over the servers of a name and of its ancestors, as far as is known without asking.
@@ -183,28 +209,37 @@ impl Road {
         pass: Pass<'_>,
         name: &Name,
         each: &mut dyn FnMut(&Name),
-        mut addresses: Option<&mut dyn FnMut(IpAddr)>,
+        addresses: Option<&mut dyn FnMut(IpAddr)>,
     ) -> Lacks {
         let mut lacks = Lacks::default();
         let mut budget = Budget(limits::SERVER_LOOKUPS);
-        let nearest = name.label_count();
-        for labels in (pass.snap.min_ns_dots + 1..=nearest).rev() {
+        let mut found = [const { None }; limits::SERVER_ZONES];
+        let (least, most) = (pass.snap.min_ns_dots + 1, name.label_count());
+        lacks.incomplete = most >= least + limits::SERVER_ZONES;
+        // from the top: labels that a client puts in front crowd nothing out, and no set of
+        // servers hides the one of another zone
+        for (labels, found) in (least..=most).zip(&mut found) {
             let zone = name.suffix(labels);
-            let Some(found) = self.server_data(pass, zone, rtype::NS, &mut budget, &mut lacks)
-            else {
-                continue;
-            };
-            found.answer.each_server(&mut |server| {
+            *found = self.server_data(pass, zone, rtype::NS, &mut budget, &mut lacks);
+            if let Some(found) = found {
                 // no server at all (RFC 7505 has the like for mail)
+                found.answer.each_server(&mut |server| {
+                    if !server.is_root() {
+                        each(server);
+                    }
+                });
+            }
+        }
+        let Some(each_address) = addresses else { return lacks };
+        for found in found.iter().flatten() {
+            found.answer.each_server(&mut |server| {
                 if server.is_root() {
                     return;
                 }
-                each(server);
-                let Some(each_address) = addresses.as_deref_mut() else { return };
                 for rtype in [rtype::A, rtype::AAAA] {
                     let found = self.server_data(pass, *server, rtype, &mut budget, &mut lacks);
                     if let Some(found) = found {
-                        found.answer.each_address(false, each_address);
+                        found.answer.each_address(false, &mut *each_address);
                     }
                 }
             });
@@ -225,7 +260,8 @@ impl Road {
             lacks.incomplete = true;
             return None;
         }
-        match self.look_up_one(pass, &Question::plain(name, rtype)) {
+        let question = Question::plain(name, rtype);
+        match self.look_up_one(pass, &question) {
             Ok(Truth::Answer { entry, .. }) => match entry.answer.rcode() {
                 crate::dns::rcode::NOERROR | crate::dns::rcode::NXDOMAIN => {
                     (entry.answer.link_count() == 0).then_some(entry)
@@ -239,12 +275,13 @@ impl Road {
                 lacks.incomplete = true;
                 None
             }
-            Err(Some(need)) => {
-                lacks.want(*need);
-                None
-            }
-            Err(None) => {
-                lacks.incomplete = true;
+            Err(lacking) => {
+                // without RD the answer must be at hand; what policy has to know of it need not
+                let wanted = match lacking.map(|need| *need) {
+                    Some(Need::Truth(wanted)) => wanted,
+                    _ => Wanted { upstream: Arc::clone(pass.route(&name).upstream), question },
+                };
+                lacks.want(wanted);
                 None
             }
         }
@@ -277,12 +314,11 @@ impl Lacks {
         self.incomplete |= self.missing.len() < before;
     }
 
-    fn want(&mut self, need: Need) {
-        if let Need::Truth(wanted) = need
-            && !self.missing.iter().any(|other| {
-                other.question == wanted.question && Arc::ptr_eq(&other.upstream, &wanted.upstream)
-            })
-        {
+    fn want(&mut self, wanted: Wanted) {
+        let same = |other: &Wanted| {
+            other.question == wanted.question && Arc::ptr_eq(&other.upstream, &wanted.upstream)
+        };
+        if !self.missing.iter().any(same) {
             self.missing.push(wanted);
         }
     }

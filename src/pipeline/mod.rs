@@ -73,6 +73,8 @@ pub struct Road {
     reporter: Reporter,
     /// Places for look-ups of name servers that nobody waits for any more.
     background: Arc<Semaphore>,
+    /// The same for zones that only watch, so that they take none from those that act.
+    overheard: Arc<Semaphore>,
     /// When the log last told of name servers that could not be looked up.
     unverified_line: Mutex<Option<Moment>>,
 }
@@ -187,6 +189,7 @@ impl Road {
             counters,
             reporter,
             background: Arc::new(Semaphore::new(limits::SERVER_BACKGROUND_QUERIES)),
+            overheard: Arc::new(Semaphore::new(limits::SERVER_BACKGROUND_QUERIES)),
             unverified_line: Mutex::new(None),
         }
     }

@@ -1,6 +1,6 @@
 //! Step 8: how a query ended. One enum feeds the counters and the logs.
 
-use super::evidence::{Facts, Reached};
+use super::evidence::{Facts, Lacks, Reached};
 use super::{Asked, Pass, Road, Standing};
 use crate::clock;
 use crate::dns::flag;
@@ -125,17 +125,19 @@ impl Road {
             stage.see_addresses(&facts);
             return stage.watching(&mut heard, &facts, &mut note);
         };
+        let mut lacks = Lacks::default();
         for link in 0..=last {
-            let Some(mut stage) = pass.stage(entry, link) else { return };
+            let Some(mut stage) = pass.stage(entry, link) else { break };
             if pass.is_exempt(entry, link) {
                 continue;
             }
             let reached = Reached::Stage(entry, link);
             let facts = Facts { road: self, pass, name: *stage.name(), reached };
             stage.see_addresses(&facts);
-            self.overhear_servers(&mut stage, &facts);
+            self.overhear_servers(&mut stage, &facts, &mut lacks);
             stage.watching(&mut heard, &facts, &mut note);
         }
+        self.look_up_behind(pass, lacks);
     }
 }
 

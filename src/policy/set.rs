@@ -258,5 +258,8 @@ fn exception_zone(monitor: bool) -> Arc<Zone> {
         remote: false,
         log: true,
     };
-    Arc::new(Zone { settings, rules: Arc::new(ZoneRules::none(name)), duplicates: 0 })
+    let mut rules = ZoneRules::none(name);
+    // how long clients may remember that a name is blocked
+    rules.soa.minimum = limits::EXCEPTION_TTL;
+    Arc::new(Zone { settings, rules: Arc::new(rules), duplicates: 0 })
 }

@@ -25,17 +25,29 @@ struct Entries<'a> {
     below: Codes<'a>,
 }
 
+/// Rules that may be added for each entry of a list, and for a list however short. Real lists
+/// need next to none; a hostile one could have 250 of 255 octets made of each line.
+const ADDED: (usize, usize) = (8, 1_000);
+
 /// Makes every name of a list stand for the names below it. Gives the number of entries that
-/// were left out because another one covers them.
-pub(super) fn close(rules: &mut ZoneRules) -> u64 {
+/// were left out because another one covers them. `Err`: that takes more rules than
+/// `max_rules`, or than such a list is worth, and `rules` are of no use any more.
+pub(super) fn close(rules: &mut ZoneRules, max_rules: usize) -> Result<u64, String> {
     let names = std::mem::take(&mut rules.names);
     let entries = Entries::of(&names);
     if entries.below.is_empty() {
         rules.names = names;
-        return 0;
+        return Ok(0);
     }
+    let most = ADDED.0.saturating_mul(names.len()).saturating_add(ADDED.1);
+    let most = most.min(max_rules.saturating_sub(names.len()));
     let mut closed = Closed::default();
-    entries.needed(&mut closed);
+    if !entries.needed(&mut closed, most) {
+        return Err(format!(
+            "names with an address of their own stand so far below others that more than {most} \
+             rules were needed for the names between; set subdomains = false or shorten the list"
+        ));
+    }
     let mut left_out = 0;
     for (owner, code) in &names {
         let name = owner.strip_prefix(STAR).unwrap_or(owner);
@@ -51,7 +63,7 @@ pub(super) fn close(rules: &mut ZoneRules) -> u64 {
         rules.counts.note(TriggerKind::Qname, code.action());
     }
     rules.names = closed.names;
-    left_out
+    Ok(left_out)
 }
 
 /// What becomes of a list.
@@ -60,6 +72,8 @@ struct Closed<'a> {
     names: RuleArena,
     /// Entries that are covered and stay all the same, as something stands below them.
     kept: HashSet<&'a [u8], RandomState>,
+    /// Names above entries, and all names above those, that have been looked at.
+    seen: HashSet<&'a [u8], RandomState>,
     /// Rules for names between an entry that stays and the one that covers it.
     between: HashMap<Vec<u8>, ActionCode, RandomState>,
 }
@@ -90,8 +104,9 @@ impl<'a> Entries<'a> {
         })
     }
 
-    /// What it takes so that entries with an action of their own stop nothing.
-    fn needed(&self, closed: &mut Closed<'a>) {
+    /// What it takes so that entries with an action of their own stop nothing. False: that is
+    /// more than `most` rules.
+    fn needed(&self, closed: &mut Closed<'a>, most: usize) -> bool {
         for &name in self.exact.keys().chain(self.below.keys()) {
             let Some(code) = self.cover(name) else { continue };
             if self.is_covered(name) {
@@ -99,13 +114,20 @@ impl<'a> Entries<'a> {
             }
             self.fill(name, code, closed);
             for above in ancestors(name) {
+                if !closed.seen.insert(above) {
+                    break;
+                }
                 let Some(code) = self.cover(above) else { continue };
                 if self.exact.contains_key(above) || self.below.contains_key(above) {
                     closed.kept.insert(above);
                 }
                 self.fill(above, code, closed);
             }
+            if closed.between.len() > most {
+                return false;
+            }
         }
+        true
     }
 
     /// What is not said of a name itself, or of those below it, is said by what covers it.
@@ -137,6 +159,10 @@ mod tests {
     use crate::policy::names::NameTable;
     use crate::policy::names::NameWriter;
 
+    fn code(n: u32) -> ActionCode {
+        ActionCode::from_u32(n)
+    }
+
     fn name(text: &str) -> Name {
         text.parse().unwrap()
     }
@@ -149,7 +175,7 @@ mod tests {
             rules.names.push(&owner.as_wire()[..owner.len() - 1], code);
             rules.counts.note(TriggerKind::Qname, code.action());
         }
-        let left_out = close(&mut rules);
+        let left_out = close(&mut rules, 20_000).unwrap();
         (rules, left_out)
     }
 
@@ -174,6 +200,19 @@ mod tests {
         assert_eq!((rules.len(), left_out, rules.counts.total()), (2, 2, 2));
         let found = table(&rules).find(&name("b.bad.example")).rule(0).map(|r| r.action);
         assert_eq!(found, Some(0));
+    }
+
+    #[test]
+    fn a_list_does_not_grow_into_much_more_than_itself() {
+        let mut rules = ZoneRules::none(name("list.test"));
+        rules.names.push(name("*.a").as_wire().strip_suffix(b"\0").unwrap(), code(0));
+        for n in 1..=2000_u32 {
+            let labels: String = (0..100).map(|at| format!("{}.", n >> (at % 12) & 1)).collect();
+            let deep = name(&format!("n{n}.{labels}a"));
+            rules.names.push(&deep.as_wire()[..deep.len() - 1], code(n));
+        }
+        let fault = close(&mut rules, 20_000_000).unwrap_err();
+        assert!(fault.contains("more than 17008 rules"), "{fault}");
     }
 
     #[test]

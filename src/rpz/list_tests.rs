@@ -225,6 +225,10 @@ proptest! {
         names in proptest::collection::vec("[A-Za-z0-9_-]{1,12}(\\.[a-z]{1,9}){0,3}\\.?", 1..12),
     ) {
         let names: Vec<&str> = names.iter().map(|name| name.trim_end_matches('.')).collect();
+        // what another entry covers is left out of a list; a zone has it
+        let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let below = |name: &String| lower.iter().any(|above| name.ends_with(&format!(".{above}")));
+        prop_assume!(!lower.iter().any(below));
         let mut text = "@ SOA . . 1 1 1 1 1\n".to_owned();
         for name in &names {
             text.push_str(&format!("{name} CNAME .\n*.{name} CNAME .\n"));

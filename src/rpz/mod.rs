@@ -186,16 +186,16 @@ fn rules(
         );
         return Err(ZoneError { file, line: Some(first.line), reason });
     }
-    let finished = intake.finish().map_err(|refusal| {
-        let reason = refusal.to_string();
-        ZoneError { file, line: None, reason }
-    });
-    finished.map(|mut rules| {
-        if form != Form::Zone {
-            rules.skipped.unused += list_cover::close(&mut rules);
-        }
-        rules
-    })
+    let refused = |reason| ZoneError { file, line: None, reason };
+    let mut rules = match intake.finish() {
+        Ok(rules) => rules,
+        Err(refusal) => return Err(refused(refusal.to_string())),
+    };
+    if form != Form::Zone {
+        let left_out = list_cover::close(&mut rules, limits.max_rules).map_err(refused)?;
+        rules.skipped.unused += left_out;
+    }
+    Ok(rules)
 }
 
 /// Hands the records of a text to `sink`.

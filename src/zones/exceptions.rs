@@ -217,6 +217,16 @@ fn prefix(text: &str) -> Result<IpNet, String> {
             "--client {text:?} is no prefix; write for example 10.1.0.0/16, or one address"
         ));
     };
+    // clients that come to an IPv6 socket over IPv4 are known by their IPv4 addresses
+    if let IpNet::V6(v6) = net
+        && let (Some(ip), Some(length)) =
+            (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96))
+    {
+        return Err(format!(
+            "--client {text:?} is an IPv4 network in IPv6 form, which no client has; write \
+             {ip}/{length}"
+        ));
+    }
     if net != net.trunc() {
         return Err(format!(
             "--client {text:?} has host bits set; write {}, or the address alone for one client",
@@ -251,7 +261,7 @@ fn line_of_text(what: &str, text: &str) -> Result<String, String> {
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-        || c == '\u{feff}'
+        || matches!(c, '\u{61c}' | '\u{feff}')
 }
 
 /// What an exception does, for whom and until when, for the log.
@@ -522,6 +532,7 @@ mod tests {
             (for_clients(Block, ".", "0.0.0.0/0"), "--client"),
             (Wish { exact: true, ..for_clients(Allow, "*", "10.0.0.1") }, "--exact"),
             (for_clients(Allow, "a", "10.1.2.3/8"), "write 10.0.0.0/8"),
+            (for_clients(Allow, "a", "::ffff:10.1.2.3"), "write 10.1.2.3/32"),
             (for_clients(Allow, "a", "lan"), "no prefix"),
             (Wish { millis: Some(0), ..wish(Allow, "a") }, "longer time"),
             (Wish { millis: Some(u64::MAX), ..wish(Allow, "a") }, "ten years"),
@@ -529,6 +540,7 @@ mod tests {
             (with_reason(&long), "longer than 200 characters"),
             (with_reason("a\u{1b}[2Jb"), "control"),
             (with_reason("a\u{202e}b"), "control"),
+            (with_reason("a\u{61c}b"), "control"),
         ] {
             let fault = refused(wish.clone());
             assert!(fault.contains(part), "{wish:?}: {fault}");

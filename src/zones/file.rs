@@ -21,6 +21,22 @@ impl Stamp {
         Stamp(std::fs::metadata(path).ok().map(look))
     }
 
+    /// Looks at a file that was read some time after `began`. If it has changed since, what was
+    /// read may be older or half of it, and the stamp is one that no file has. A time in the
+    /// future says nothing.
+    pub(super) fn of_read(path: &Path, began: SystemTime) -> Stamp {
+        let stamp = Stamp::of(path);
+        let Some((.., ctime, ctime_nsec)) = stamp.0 else { return stamp };
+        let nanos = ctime_nsec.clamp(0, 999_999_999) as u32;
+        let changed = UNIX_EPOCH + Duration::new(ctime.max(0) as u64, nanos);
+        // the times of files come from a clock with coarse ticks
+        let slack = limits::FILE_CLOCK;
+        match changed + slack >= began && changed <= SystemTime::now() + slack {
+            true => Stamp(Some((0, 0, 0, 0, 0, 0, 0))),
+            false => stamp,
+        }
+    }
+
     /// The file was not written to a moment ago: whoever writes it in place, without a rename,
     /// is done. A time in the future says nothing and counts as long ago.
     pub(super) fn is_settled(&self, now: SystemTime) -> bool {
@@ -47,5 +63,16 @@ mod tests {
         assert!(stamp.is_settled(written + limits::FILE_SETTLES));
         assert!(stamp.is_settled(written - Duration::from_secs(5)));
         assert!(Stamp::of(Path::new("/nonexistent")).is_settled(written));
+    }
+
+    #[test]
+    fn a_file_that_changed_while_it_was_read_is_not_known() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let stamp = Stamp::of(file.path());
+        let before = SystemTime::now() - Duration::from_secs(1);
+        assert_ne!(Stamp::of_read(file.path(), before), stamp);
+        let later = SystemTime::now() + Duration::from_secs(1);
+        assert_eq!(Stamp::of_read(file.path(), later), stamp);
+        assert_eq!(Stamp::of_read(Path::new("/nonexistent"), before), Stamp(None));
     }
 }

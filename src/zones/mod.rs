@@ -80,6 +80,12 @@ impl Loaded {
         std::iter::once((&self.source.file, &self.stamp)).chain(included)
     }
 
+    /// Some file has changed a moment ago, and may not be complete yet.
+    fn is_being_written(&self, now: SystemTime) -> bool {
+        let mut stamps = self.files().map(|(path, old)| (Stamp::of(path), old));
+        stamps.any(|(new, old)| new != *old && !new.is_settled(now))
+    }
+
     fn is_current(&self) -> bool {
         self.files().all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
@@ -141,8 +147,9 @@ impl Zones {
             let known = self.loaded.iter().find(|old| {
                 old.source.settings.name == source.settings.name && old.source.file == source.file
             });
-            let stamp = Stamp::of(&source.file);
+            let (began, stamp) = (SystemTime::now(), Stamp::of(&source.file));
             if let Some(old) = known
+                && old.error.is_none()
                 && old.source.form == source.form
                 && old.is_current()
                 && old.rules.len() <= source.max_rules
@@ -151,7 +158,7 @@ impl Zones {
                 continue;
             }
             match (load(source), known) {
-                (Ok(rules), _) => loaded.push(fresh(source, rules, stamp)),
+                (Ok(rules), _) => loaded.push(fresh(source, rules, (began, stamp))),
                 (Err(fault), Some(old)) => {
                     log_kept(source, &fault);
                     let error = Some(fault.to_string());
@@ -179,10 +186,10 @@ impl Zones {
         let mut next = self.clone();
         let mut new_rules = false;
         for zone in &mut next.loaded {
-            let stamp = Stamp::of(&zone.source.file);
-            if zone.is_current() || !stamp.is_settled(now) {
+            if zone.is_current() || zone.is_being_written(now) {
                 continue;
             }
+            let (began, stamp) = (SystemTime::now(), Stamp::of(&zone.source.file));
             let loaded = load(&zone.source);
             if Stamp::of(&zone.source.file) != stamp {
                 // written to while it was read: what was read may be half of it
@@ -190,8 +197,12 @@ impl Zones {
             }
             match loaded {
                 Ok(rules) => {
-                    *zone = fresh(&zone.source, rules, stamp);
-                    new_rules = true;
+                    let fresh = fresh(&zone.source, rules, (began, stamp));
+                    // the same for the files that it includes
+                    if fresh.is_current() {
+                        *zone = fresh;
+                        new_rules = true;
+                    }
                 }
                 Err(fault) => {
                     log_kept(&zone.source, &fault);
@@ -299,7 +310,8 @@ fn load(source: &Source) -> Result<ZoneRules, ZoneError> {
     crate::rpz::load(&source.file, &source.settings.name, source.form, &limits)
 }
 
-fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
+/// A zone whose load began then, when its file looked so.
+fn fresh(source: &Source, rules: ZoneRules, (began, stamp): (SystemTime, Stamp)) -> Loaded {
     let name = &source.settings.name;
     tracing::info!("policy zone {name}: serial {}, {} rules", rules.soa.serial, rules.len());
     if rules.skipped.total > 0 {
@@ -311,7 +323,8 @@ fn fresh(source: &Source, rules: ZoneRules, stamp: Stamp) -> Loaded {
         );
     }
     let loaded = clock::wall_millis();
-    let included = stamped(rules.included.iter().map(|path| PathBuf::from(&**path)));
+    let included = rules.included.iter().map(|path| PathBuf::from(&**path));
+    let included = included.map(|path| (path.clone(), Stamp::of_read(&path, began))).collect();
     let (source, rules) = (source.clone(), Arc::new(rules));
     Loaded { source, rules, stamp, included, loaded, error: None }
 }
@@ -361,6 +374,33 @@ mod tests {
     }
 
     #[test]
+    fn an_included_file_is_not_read_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, more] = ["block.rpz", "more"].map(|name| dir.path().join(name));
+        std::fs::write(&path, format!("{GOOD}$INCLUDE more\n")).unwrap();
+        std::fs::write(&more, "one.example CNAME .\ntwo.example CNAME .\n").unwrap();
+        std::thread::sleep(crate::limits::FILE_CLOCK * 3);
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let later = SystemTime::now() + crate::limits::FILE_SETTLES;
+        assert!(!zones.changed(later), "what was read is known");
+
+        // half of it is there
+        std::fs::write(&more, "one.example CNAME .\n").unwrap();
+        std::thread::sleep(crate::limits::FILE_CLOCK * 3);
+        let (same, new_rules) = zones.refreshed(SystemTime::now());
+        assert!(!new_rules && same.loaded[0].rules.len() == 3, "another zone may have changed");
+
+        // read right after a change: whether all of it was read cannot be known
+        std::fs::write(&more, "one.example CNAME .\n").unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let later = SystemTime::now() + crate::limits::FILE_SETTLES;
+        assert!(zones.changed(later), "it is looked at once more");
+        std::thread::sleep(crate::limits::FILE_CLOCK * 3);
+        let (zones, new_rules) = zones.refreshed(later);
+        assert!(new_rules && !zones.changed(later));
+    }
+
+    #[test]
     fn a_bad_file_changes_nothing_and_says_where() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("block.rpz");
@@ -393,14 +433,38 @@ mod tests {
         let part = dir.path().join("part.rpz");
         std::fs::write(&path, format!("{GOOD}$INCLUDE part.rpz\n")).unwrap();
         std::fs::write(&part, "one.example CNAME .\n").unwrap();
+        let pause = || std::thread::sleep(crate::limits::FILE_CLOCK * 3);
+        pause();
         let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
         let later = || SystemTime::now() + crate::limits::FILE_SETTLES;
         assert!(!zones.changed(later()));
         std::fs::write(&part, "one.example CNAME .\ntwo.example CNAME .\n").unwrap();
         assert!(zones.changed(later()));
+        pause();
         let (zones, new_rules) = zones.refreshed(later());
         assert!(new_rules && !zones.changed(later()));
         assert_eq!(zones.status(&zones.policy(2, &Terms::default(), None))[0].rules, 3);
+    }
+
+    #[test]
+    fn what_could_not_be_loaded_is_tried_again_by_a_reload() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("block.rpz");
+        std::fs::write(&path, GOOD).unwrap();
+        let zones = Zones::default().reconfigured(&[source(&path)]).ok().unwrap();
+        let later = SystemTime::now() + 2 * crate::limits::FILE_SETTLES;
+        let rules: String = (0..20).map(|n| format!("d{n}.example CNAME .\n")).collect();
+        std::fs::write(&path, format!("{GOOD}{rules}$INCLUDE more\n")).unwrap();
+        let (zones, _) = zones.refreshed(later);
+        assert!(zones.kept()[0].contains("more than 10"), "{:?}", zones.kept());
+        // the cure is in the configuration
+        let cured = Source { max_rules: 100, ..source(&path) };
+        let zones = zones.reconfigured(std::slice::from_ref(&cured)).ok().unwrap();
+        assert!(zones.kept()[0].contains("no such file"), "{:?}", zones.kept());
+        // or in a file that was not there
+        std::fs::write(dir.path().join("more"), "more.example CNAME .\n").unwrap();
+        let zones = zones.reconfigured(std::slice::from_ref(&cured)).ok().unwrap();
+        assert_eq!((zones.kept().len(), zones.loaded[0].rules.len()), (0, 22));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod policy;
 mod policy_life;
 mod policy_stages;
 mod reload;
+mod review_policy;
 mod tcp;
 mod tell;
 mod tour;
