@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 use crate::cache::Entry;
 use crate::clock::Moment;
 pub(super) use crate::dns::compose::bare_reply as bare;
-use crate::dns::compose::{Composer, Given, ReplyForm, Ttl, kept_answer};
+use crate::dns::compose::{Composer, Given, ReplyForm, kept_answer};
 use crate::dns::ede::{Ede, code};
 use crate::dns::name::Name;
 use crate::dns::record::Section;
@@ -83,6 +83,9 @@ impl<'p> Page<'p> {
     pub(super) fn truth(&mut self, truth: &Truth) -> usize {
         let query = self.asked.query;
         match truth {
+            Truth::Answer { entry, .. } if truth.usable().is_none() => {
+                self.code(rcode::SERVFAIL, entry.answer.ede())
+            }
             Truth::Answer { entry, stale } => {
                 let given = Given {
                     ttl: entry.ttl(self.now),
@@ -91,14 +94,11 @@ impl<'p> Page<'p> {
                 };
                 kept_answer(self.buf, query, self.form, &entry.answer, given)
             }
+            // no policy has looked at what a failure may carry: the code alone, and the backend's
+            // own reason, which tells more than that it is a remembered one
             Truth::Failed(ede, Some(answer)) => {
-                let given = Given {
-                    ttl: Ttl::Fixed(0),
-                    may_be_authentic: false,
-                    // the backend's own reason tells more than that it is a remembered one
-                    ede: answer.ede().or(Some(failure_ede(*ede))),
-                };
-                kept_answer(self.buf, query, self.form, answer, given)
+                let code = if answer.rcode() > 0xf { rcode::SERVFAIL } else { answer.rcode() };
+                self.code(code, answer.ede().or(Some(failure_ede(*ede))))
             }
             Truth::Failed(ede, None) => self.code(rcode::SERVFAIL, Some(failure_ede(*ede))),
         }

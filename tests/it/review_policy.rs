@@ -241,6 +241,25 @@ fn no_form_of_a_question_is_a_way_round_an_exception() {
     }
 }
 
+#[test]
+fn a_failure_carries_nothing_past_policy() {
+    let rules = "32.66.113.0.203.rpz-ip CNAME .\nevil.example.net CNAME .";
+    let stage = Stage::with(|conf| conf.policy(ZONE, rules));
+    stage.backend.add(&[Record::a("evil.example.net", 300, "203.0.113.66")]);
+    for code in [2, 4, 5, 6] {
+        let name = format!("code{code}.example.com");
+        stage.backend.add(&[Record::cname(&name, 300, "evil.example.net")]);
+        let script = Script::changed(move |m| m.flags = m.flags & !15 | code);
+        stage.backend.set_for(&name, script);
+        for _fresh_or_kept in 0..2 {
+            let reply = stage.relay.ask(&name, A);
+            assert_ne!(reply.rcode(), "NOERROR", "{reply:?}");
+            let told = reply.answers.iter().any(|r| r.rdata.ends_with(&BAD_IP));
+            assert!(!told, "{name}: {reply:?}");
+        }
+    }
+}
+
 // ── changes under load ─────────────────────────────────────────────────────────────────────
 
 /// One answer: when it was asked for, when it came, and its address; empty for NXDOMAIN.
