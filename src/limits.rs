@@ -95,6 +95,9 @@ pub const SERVER_LOOKUPS: usize = 64;
 pub const SERVER_ZONES: usize = 40;
 /// Look-ups of servers that are in flight at a time.
 pub const SERVER_LOOKUPS_AT_ONCE: usize = 16;
+/// Longest answer about servers that a waiting query holds itself, in octets. Longer ones are
+/// looked at if the cache keeps them.
+pub const SERVER_ANSWER: usize = 8 << 10;
 /// A query waits this long for them; what is missing then counts as no match.
 pub const SERVER_WAIT: Duration = Duration::from_secs(1);
 /// How long a kept answer is taken to have the name servers that were looked at.

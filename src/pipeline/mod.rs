@@ -237,7 +237,8 @@ impl Road {
         if local.is_some() {
             stage.see_addresses(&facts);
         }
-        let at_once = stage.is_decided() && !snap.waits_for_truth(&query.question);
+        let waits = snap.waits_for_truth(&query.question);
+        let at_once = stage.is_excepted() || (stage.is_decided() && !waits);
         if (at_once || local.is_some())
             && let Some(hit) = stage.hit(&facts)
         {
@@ -258,7 +259,7 @@ impl Road {
         let Some(entry) = truth.usable() else {
             // a failure has no addresses: what matched before decides, or a server in a zone
             // ahead, unless truth comes first
-            if !snap.waits_for_truth(&query.question) && stage.acts() {
+            if !waits && stage.acts() {
                 if let Err(need) = self.see_servers(&mut stage, &facts) {
                     return Judged::Ask(need);
                 }
@@ -291,13 +292,13 @@ impl Road {
         page: &mut Page<'_>,
         entry: &Arc<Entry>,
     ) -> Option<Judged> {
-        let mut servers = false;
+        let (mut servers, mut lost) = (false, false);
         for link in 0..=entry.answer.link_count() {
             let mut stage = pass.stage(entry, link)?;
             let reached = Reached::Stage(entry, link);
             let facts = Facts { road: self, pass, name: *stage.name(), reached };
             stage.see_addresses(&facts);
-            if pass.is_exempt(entry, link) {
+            if pass.is_exempt(entry, link) && !stage.is_excepted() {
                 continue;
             }
             match self.see_servers(&mut stage, &facts) {
@@ -307,8 +308,10 @@ impl Road {
             if let Some(hit) = stage.hit(&facts) {
                 return Some(self.act(pass, page, &hit, reached));
             }
+            // what matched went away before it could be told: an entry of the cache that ended
+            lost |= stage.acts();
         }
-        if !pass.known.unverified.get() {
+        if !lost && !pass.known.unverified.get() {
             verdict::note_clean(&pass, entry, servers);
         }
         None

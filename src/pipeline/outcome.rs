@@ -99,7 +99,9 @@ impl Road {
         if let Some(notes) = &pass.known.notes {
             return notes.note(reached, acted);
         }
-        if let Some((hit, word)) = acted {
+        if let Some((hit, word)) = acted
+            && hit.zone.settings.log
+        {
             self.reporter.hit(record(pass.asked, hit, word, true));
         }
         if pass.snap.policy.is_watching() {
@@ -113,7 +115,9 @@ impl Road {
         let mut heard = Heard::default();
         let mut note = |hit: Hit<'_>| {
             cells.count(Counter::Monitored);
-            self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
+            if hit.zone.settings.log {
+                self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
+            }
         };
         let Reached::Stage(entry, last) = reached else {
             let name = asked.query.question.name;

@@ -213,7 +213,7 @@ impl<'s> Stage<'s> {
     /// so far: those ahead of the winner, or all. In one zone kinds are asked in their order.
     pub fn open(&self, kind: TriggerKind) -> u64 {
         let set = self.judge.set;
-        if self.exception.is_some() && set.exceptions_act {
+        if self.is_excepted() {
             return 0;
         }
         let rivals = self.zones & set.enforcing & set.present[kind as usize];
@@ -237,10 +237,15 @@ impl<'s> Stage<'s> {
         self.zones & self.judge.set.watching & self.judge.set.present[kind as usize]
     }
 
+    /// True if an exception decides, which nothing comes before: no truth, no signature.
+    pub fn is_excepted(&self) -> bool {
+        self.exception.is_some() && self.judge.set.exceptions_act
+    }
+
     /// True if some rule matches that acts.
     pub fn acts(&self) -> bool {
         let set = self.judge.set;
-        (self.exception.is_some() && set.exceptions_act) || self.matched() & set.enforcing != 0
+        self.is_excepted() || self.matched() & set.enforcing != 0
     }
 
     /// The rule that acts, as far as is known.

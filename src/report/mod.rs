@@ -177,11 +177,10 @@ impl Writer {
 }
 
 impl Reporter {
-    /// Queues a policy hit, unless its zone is not to be logged.
+    /// Queues a policy hit. Whether its zone is to be logged is asked before, so that no record
+    /// is put together for nothing.
     pub fn hit(&self, hit: HitRecord) {
-        if hit.zone.settings.log {
-            self.push(Record::Hit(hit));
-        }
+        self.push(Record::Hit(hit));
     }
 
     /// Queues a query.

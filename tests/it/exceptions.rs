@@ -50,6 +50,17 @@ fn restarted(stage: Stage, between: impl FnOnce(&std::path::Path)) -> Stage {
 }
 
 #[test]
+fn an_exception_waits_for_no_truth() {
+    let stage =
+        Stage::with(|conf| conf.policy("block.local", RULES).response_policy("wait = true"));
+    assert_blocked(&stage.relay.ask(BAD, A));
+    assert_eq!(stage.backend.asked(BAD), 1, "with wait the truth comes before a rule");
+    stage.relay.tell(&["block", "other.example.com", "--reason", "r"]);
+    assert_blocked(&stage.relay.ask("other.example.com", A));
+    assert_eq!(stage.backend.asked("other.example.com"), 0);
+}
+
+#[test]
 fn allow_is_the_truth_from_the_next_answer_on_until_its_end() {
     let stage = stage();
     assert_blocked(&stage.relay.ask(BAD, A));
