@@ -125,7 +125,9 @@ impl<'p> Pass<'p> {
             route.is_own && !route.is_filtered
         };
         let own = is_own(question) && (link == 0 || is_own(&name));
-        Some(self.judge.stage(&name, Standing { first: link == 0, own }))
+        // the client counts once, at the first name that policy may look at (as BIND has it)
+        let first = (0..link).all(|before| self.is_exempt(entry, before));
+        Some(self.judge.stage(&name, Standing { first, own }))
     }
 
     /// DNSSEC shelters a name of an answer's chain from policy.

@@ -98,7 +98,8 @@ pub struct Judge<'s> {
 /// Where a name stands in the chain, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// It is the query's own name: the client's address counts here.
+    /// It is the first name that policy looks at, as a rule the query's own: the client's
+    /// address counts here.
     pub first: bool,
     /// It is one of the operator's own: zones from elsewhere leave it alone, but for their
     /// CLIENT-IP rules, which look at the client.

@@ -63,11 +63,11 @@ fn without_blocks(text: &str) -> String {
     text.split("```").step_by(2).collect()
 }
 
-/// Functions of the conformance tests, and the files of written cases.
+/// Functions of the black-box tests, and the files of written cases.
 fn known_tests() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in [CASES, "tests/it/conformance"] {
+    for folder in [CASES, "tests/it/conformance", "tests/it"] {
         for file in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
             let path = file.expect("an entry of the folder").path();
             if path.extension().is_none_or(|ending| ending != "rs") {

@@ -130,6 +130,16 @@ fn a_client_rule_takes_part_at_the_first_link_only() {
 }
 
 #[test]
+fn a_client_rule_takes_part_at_the_first_link_that_is_not_spared() {
+    chain("BIND, break-dnssec: the signed link is spared, and the client is not asked about twice")
+        .signed("first.example.com")
+        .set("break_dnssec = false")
+        .zone("32.1.0.77.127.rpz-client-ip CNAME .")
+        .query(|query| query.dnssec_ok())
+        .gives("NXDOMAIN > second.example.org");
+}
+
+#[test]
 fn a_drop_at_a_late_link_drops_everything() {
     chain("draft 3.4").zone("third.example.net CNAME rpz-drop.").gives("silence");
 }
