@@ -24,7 +24,7 @@ pub struct Seen<'a> {
 }
 
 /// All of them. A difference that none explains fails the test.
-pub const DEVIATIONS: [Deviation; 13] = [
+pub const DEVIATIONS: [Deviation; 14] = [
     Deviation {
         what: "an alias to an unknown rpz- name is no action",
         why: "the draft reserves these names; a literal alias to one can only fail",
@@ -88,13 +88,13 @@ pub const DEVIATIONS: [Deviation; 13] = [
         },
     },
     Deviation {
-        what: "without wait, a rule by client or name acts although the upstream fails",
+        what: "without wait, a rule by client, name or server acts although the upstream fails",
         why: "nothing is known that could overrule it; with wait = true the failure stays",
         explains: |seen| {
             let by = enforced(seen).map(|hit| hit.trigger);
             is_rcode(&seen.difference.reference, "SERVFAIL")
                 && !seen.setting.wait
-                && matches!(by, Some("CLIENT-IP" | "QNAME"))
+                && by.is_some_and(|by| by != "IP")
         },
     },
     Deviation {
@@ -127,6 +127,17 @@ pub const DEVIATIONS: [Deviation; 13] = [
                 return false;
             };
             !question.recursive && rest.is_empty() && links(relay).starts_with(cut)
+        },
+    },
+    Deviation {
+        what: "without RD, name servers are looked up all the same",
+        why: "RD=0 would be a way round; BIND judges by the servers that its cache happens to hold",
+        explains: |seen| {
+            // the same question with RD may have met another rule
+            let by_server = |line: &String| {
+                line.starts_with("enforce NSDNAME ") || line.starts_with("enforce NSIP ")
+            };
+            !seen.difference.question.recursive && seen.relay.iter().any(by_server)
         },
     },
     Deviation {
