@@ -251,7 +251,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn listen(address: SocketAddr) -> std::net::TcpListener {
-    let listener = std::net::TcpListener::bind(address).expect("the backend's port is free");
+    let listener = super::process::bound(|| std::net::TcpListener::bind(address));
     listener.set_nonblocking(true).expect("a listener can be non-blocking");
     listener
 }

@@ -91,7 +91,7 @@ impl Frames {
         let (limit, limits) = watch::channel(1000);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let config = tls.server(Shown::Right, &["h2"], rustls::ALL_VERSIONS);
-        let listener = std::net::TcpListener::bind(address).expect("the server's port is free");
+        let listener = super::process::bound(|| std::net::TcpListener::bind(address));
         listener.set_nonblocking(true).expect("a listener can be non-blocking");
         let inner = state.clone();
         let thread = std::thread::spawn(move || {

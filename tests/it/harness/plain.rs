@@ -39,8 +39,8 @@ struct Shared {
 impl Plain {
     pub fn start(manner: Manner) -> Plain {
         let address = free_port(LOCAL);
-        let udp = UdpSocket::bind(address).expect("the server's port is free");
-        let tcp = TcpListener::bind(address).expect("the server's port is free");
+        let udp = super::process::bound(|| UdpSocket::bind(address));
+        let tcp = super::process::bound(|| TcpListener::bind(address));
         udp.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
         tcp.set_nonblocking(true).expect("a listener can be non-blocking");
         let shared = Arc::new(Shared {

@@ -35,6 +35,20 @@ pub fn free_port(ip: IpAddr) -> SocketAddr {
     panic!("no free port on {ip}");
 }
 
+/// Binds a port that [`free_port`] gave. A child that is being started holds copies of this
+/// process's sockets until it runs its own program, so the port may be taken for a moment.
+#[track_caller]
+pub fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> T {
+    let start = Instant::now();
+    loop {
+        match bind() {
+            Ok(socket) => return socket,
+            Err(e) if start.elapsed() > Duration::from_secs(2) => panic!("a free port: {e}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
 /// 127.0.0.`last`: the loopback network has room for as many servers as a test wants.
 pub fn loopback(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
