@@ -221,7 +221,11 @@ fn a_backend_that_asks_for_peace_gets_it() {
         pair.first.asked_below("example.com") > 0
     });
     // Both workers may have had a query on the way.
-    std::thread::sleep(millis(200));
+    eventually("what was on the way has ended", secs(5), || {
+        let status = pair.relay.status();
+        status["upstreams"][0]["in_flight"] == 0
+            && pair.relay.backend(pair.first.address)["state"] != "up"
+    });
     let before = pair.first.seen().requests.len();
     let flood = Flood::of(pair.relay.address, 100, "peace.example.com").start();
     flood.until_answered(300);
