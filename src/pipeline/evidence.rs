@@ -115,10 +115,7 @@ impl Road {
             return Ok(false);
         }
         let known = facts.pass.known;
-        let mut ignored = |_: IpAddr| ();
-        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
-            if addresses == 0 { None } else { Some(&mut ignored) };
-        let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let mut lacks = self.lacking_servers(facts, addresses != 0);
         // no use in waiting for an upstream that is down; what is cached is given at once
         lacks.leave_out(|wanted| wanted.upstream.all_down());
         let left = limits::SERVER_LOOKUPS.saturating_sub(known.server_lookups);
@@ -146,10 +143,7 @@ impl Road {
         if !addresses && stage.looking(TriggerKind::Nsdname) == 0 {
             return Ok(true);
         }
-        let mut ignored = |_: IpAddr| ();
-        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
-            if addresses { Some(&mut ignored) } else { None };
-        let mut lacks = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let mut lacks = self.lacking_servers(facts, addresses);
         let left = limits::SERVER_LOOKUPS.saturating_sub(facts.pass.known.server_lookups);
         let may_ask = ask && !facts.pass.known.servers_late;
         if may_ask && left > 0 && !lacks.missing.is_empty() {
@@ -171,10 +165,7 @@ impl Road {
         if stage.watched(TriggerKind::Nsdname) | addresses == 0 {
             return;
         }
-        let mut ignored = |_: IpAddr| ();
-        let with_addresses: Option<&mut dyn FnMut(IpAddr)> =
-            if addresses == 0 { None } else { Some(&mut ignored) };
-        let more = self.walk_servers(facts.pass, &facts.name, &mut |_| (), with_addresses);
+        let more = self.lacking_servers(facts, addresses != 0);
         more.missing.into_iter().for_each(|wanted| lacks.want(wanted));
         stage.see_servers(facts);
     }
@@ -201,6 +192,14 @@ impl Road {
             let _ = timeout(limits::SERVER_BACKGROUND, all).await;
             drop(place);
         });
+    }
+
+    /// What is not at hand about a name's servers, and with `addresses` about theirs.
+    fn lacking_servers(&self, facts: &Facts<'_>, addresses: bool) -> Lacks {
+        let mut ignored = |_: IpAddr| ();
+        let each_address: Option<&mut dyn FnMut(IpAddr)> =
+            if addresses { Some(&mut ignored) } else { None };
+        self.walk_servers(facts.pass, &facts.name, &mut |_| (), each_address)
     }
 
     /// Walks over the servers of a name and of its ancestors, as far as is known without asking.

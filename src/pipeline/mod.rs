@@ -120,11 +120,8 @@ impl<'p> Pass<'p> {
             Some(link) => entry.answer.link_target(link)?,
         };
         // data from outside is never the operator's own, whatever name it bears
-        let is_own = |name| {
-            let route = self.route(name);
-            route.is_own && !route.is_filtered
-        };
-        let own = is_own(question) && (link == 0 || is_own(&name));
+        let own =
+            self.route(question).is_sheltered() && (link == 0 || self.route(&name).is_sheltered());
         // the client counts once, at the first name that policy may look at (as BIND has it)
         let first = (0..link).all(|before| self.is_exempt(entry, before));
         Some(self.judge.stage(&name, Standing { first, own }))
@@ -232,7 +229,7 @@ impl Road {
         // 2 query policy
         let route = pass.route(name);
         let local = snap.local.answer(&query.question, route.is_own);
-        let own = (route.is_own && !route.is_filtered) || local.as_ref().is_some_and(|l| l.is_host);
+        let own = route.is_sheltered() || local.as_ref().is_some_and(|l| l.is_host);
         let mut stage = pass.judge.stage(name, Standing { first: true, own });
         let reached = local.as_ref().map_or(Reached::Query, Reached::Local);
         let facts = Facts { road: self, pass, name: *name, reached };

@@ -110,7 +110,7 @@ impl Road {
     }
 
     fn log_watching(&self, pass: Pass<'_>, reached: Reached<'_>) {
-        let Pass { snap, asked, .. } = pass;
+        let asked = pass.asked;
         let cells = self.counters.worker(asked.source.worker);
         let mut heard = Heard::default();
         let mut note = |hit: Hit<'_>| {
@@ -122,8 +122,7 @@ impl Road {
         let Reached::Stage(entry, last) = reached else {
             let name = asked.query.question.name;
             let own = matches!(reached, Reached::Local(local) if local.is_host);
-            let route = snap.routes.find(&name, pass.judge.view().number);
-            let own = own || (route.is_own && !route.is_filtered);
+            let own = own || pass.route(&name).is_sheltered();
             let mut stage = pass.judge.stage(&name, Standing { first: true, own });
             let facts = Facts { road: self, pass, name, reached };
             stage.see_addresses(&facts);

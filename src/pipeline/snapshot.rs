@@ -72,6 +72,13 @@ pub struct Route<'r> {
     pub is_filtered: bool,
 }
 
+impl Route<'_> {
+    /// It is the operator's own: policy zones from elsewhere leave the name alone.
+    pub fn is_sheltered(&self) -> bool {
+        self.is_own && !self.is_filtered
+    }
+}
+
 impl Routes {
     /// Everything goes to `default`, until routes are added.
     pub fn new(default: Arc<Upstream>) -> Routes {

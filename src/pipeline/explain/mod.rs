@@ -207,7 +207,7 @@ impl Road {
         let question = &pass.asked.query.question;
         let name = question.name;
         let route = pass.route(&name);
-        let own = route.is_own && !route.is_filtered;
+        let own = route.is_sheltered();
         if let Some(local) = pass.snap.local.answer(question, route.is_own) {
             let own = own || local.is_host;
             let mut stage = pass.judge.stage(&name, Standing { first: true, own });
@@ -243,7 +243,7 @@ impl Road {
             let asks = asks && (wanted(TriggerKind::Nsdname) || wanted(TriggerKind::Nsip));
             let whole = self.survey_servers(&mut stage, &facts, asks)?;
             let route = pass.route(stage.name());
-            let own = own && route.is_own && !route.is_filtered;
+            let own = own && route.is_sheltered();
             ledger.step(&stage, &facts, own, exempt.then_some(Lost::Signed));
             ledger.servers_known(match (whole, asks) {
                 (true, _) => "all",
