@@ -43,9 +43,9 @@ const OWNERS: [(&str, &[&str]); 6] = [
     ("hickory_proto", &["dns"]),
     ("domain", &["rpz"]),
     ("h2", &["upstream", "demo"]),
-    ("rustls", &["upstream", "demo"]),
-    ("tokio_rustls", &["upstream", "demo"]),
-    ("hyper", &["admin"]),
+    ("rustls", &["upstream", "zones", "demo"]),
+    ("tokio_rustls", &["upstream", "zones", "demo"]),
+    ("hyper", &["admin", "zones"]),
 ];
 
 /// Rooms that may print; all others log.

@@ -25,7 +25,7 @@ use crate::report::{Destination, Format, Writer};
 use crate::rpz::{Form, ZoneError};
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
-use crate::zones::{Source, Terms};
+use crate::zones::{Care, Origin, Source, Terms};
 
 /// Why the relay does not start, or a reload changes nothing.
 #[derive(Debug)]
@@ -208,13 +208,14 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
             remote: false,
             log: policy.log,
         },
-        file: policy.file.clone(),
+        origin: Origin::File(policy.file.clone()),
         form: match policy.format {
             written::ZoneFormat::Rpz => Form::Zone,
             written::ZoneFormat::Domains => Form::Domains { subdomains: policy.subdomains },
             written::ZoneFormat::Hosts => Form::Hosts { subdomains: policy.subdomains },
         },
         max_rules: usize::try_from(policy.max_rules).unwrap_or(usize::MAX),
+        care: Care::default(),
     };
     settings.policies.iter().map(source).collect()
 }

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::pipeline::explain::{Asking, Explanation, Given, Suspension};
 use crate::policy::set::{Mode, Override, ZoneSettings};
 use crate::rpz::{self, Form, ZoneError};
-use crate::zones::{Place, Source, Terms, Zones};
+use crate::zones::{Care, Origin, Place, Source, Terms, Zones};
 
 /// Policy zones from files, and what is said to be true of the name.
 #[derive(Clone, Debug, Default)]
@@ -122,5 +122,6 @@ fn source(name: Name, file: PathBuf, form: Form) -> Source {
         remote: false,
         log: false,
     };
-    Source { settings, file, form, max_rules: rpz::MAX_RULES }
+    let origin = Origin::File(file);
+    Source { settings, origin, form, max_rules: rpz::MAX_RULES, care: Care::default() }
 }

@@ -24,6 +24,7 @@ pub mod record;
 pub mod rtype;
 pub mod suffix;
 pub mod text;
+pub mod tsig;
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;

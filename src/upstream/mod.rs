@@ -58,6 +58,7 @@ pub use self::failure::{Failure, Fault, Stage, TlsFault};
 pub use self::probe::ProbeReport;
 pub use self::settings::{DohSettings, Kind, Path, PathFault, Settings, SetupError};
 pub use self::status::{BackendState, BackendStatus, UpstreamStatus};
+pub use self::tls::{client_config, server_name};
 
 /// Takes every outcome, to fill the cache.
 pub trait AnswerSink: Send + Sync {

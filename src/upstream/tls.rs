@@ -56,8 +56,16 @@ impl Trust {
     }
 }
 
-/// The name that a backend's certificate must be for: a DNS name or an IP address.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, SetupError> {
+/// A client configuration for another protocol over TLS: the certificates of `ca`, or the
+/// system's, and this protocol name (ALPN, RFC 7301).
+pub fn client_config(ca: Option<&Path>, alpn: &[u8]) -> Result<Arc<ClientConfig>, SetupError> {
+    let mut config = (*Trust::load(ca, None)?.config).clone();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The name that a server's certificate must be for: a DNS name or an IP address.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, SetupError> {
     ServerName::try_from(host.to_owned()).map_err(|_| SetupError::Host(host.to_owned()))
 }
 

@@ -18,28 +18,19 @@ use serde::Serialize;
 use crate::clock;
 use crate::policy::exceptions::Exceptions;
 use crate::policy::rules::{SkippedRecord, ZoneRules};
-use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
+use crate::policy::set::{Parts, PolicySet};
 use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
-use crate::rpz::{self, Form, Limits, Wanted, Written, ZoneError};
+use crate::rpz::{self, Limits, Wanted, Written, ZoneError};
 
 pub mod exceptions;
 mod file;
+mod source;
+mod status;
 
 use file::Stamp;
-
-/// One configured zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// What the operator set for it.
-    pub settings: ZoneSettings,
-    /// Where its rules are.
-    pub file: PathBuf,
-    /// How they are spelled there.
-    pub form: Form,
-    /// Most rules it may have.
-    pub max_rules: usize,
-}
+pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};
+pub use status::{HeldStatus, Promoted, SourceKind, SupplyStatus, ZoneState, ZoneStatus};
 
 #[derive(Clone)]
 struct Loaded {
@@ -77,7 +68,8 @@ impl Loaded {
     /// The zone's own file and those it includes, as they were when they were loaded.
     fn files(&self) -> impl Iterator<Item = (&PathBuf, &Stamp)> {
         let included = self.included.iter().map(|(path, stamp)| (path, stamp));
-        std::iter::once((&self.source.file, &self.stamp)).chain(included)
+        let own = self.source.origin.file().map(|path| (path, &self.stamp));
+        own.into_iter().chain(included)
     }
 
     /// Some file has changed a moment ago, and may not be complete yet.
@@ -93,33 +85,6 @@ impl Loaded {
 
 fn stamped(paths: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
     paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
-}
-
-/// State of one zone, for people.
-#[derive(Clone, Debug, Serialize)]
-pub struct ZoneStatus {
-    /// Zone name.
-    pub zone: String,
-    /// Where it comes from.
-    pub source: String,
-    /// What its rules may do, the relay's own switch included.
-    pub mode: Mode,
-    /// Serial of its SOA.
-    pub serial: u32,
-    /// Rules it holds.
-    pub rules: usize,
-    /// Rules by trigger, in the order of precedence.
-    pub triggers: Vec<(TriggerKind, u64)>,
-    /// Records that are no usable rules.
-    pub skipped: u64,
-    /// The first of them, in words.
-    pub skipped_first: Vec<String>,
-    /// Rules that an earlier one of the same trigger makes void.
-    pub duplicates: u64,
-    /// Seconds since it was loaded.
-    pub age_s: u64,
-    /// Why a newer version is not in force, if there is one that cannot be.
-    pub error: Option<String>,
 }
 
 /// Where a rule is written.
@@ -145,9 +110,10 @@ impl Zones {
         let mut loaded = Vec::with_capacity(sources.len());
         for source in sources {
             let known = self.loaded.iter().find(|old| {
-                old.source.settings.name == source.settings.name && old.source.file == source.file
+                old.source.settings.name == source.settings.name
+                    && old.source.origin == source.origin
             });
-            let (began, stamp) = (SystemTime::now(), Stamp::of(&source.file));
+            let (began, stamp) = (SystemTime::now(), stamp(source));
             if let Some(old) = known
                 && old.error.is_none()
                 && old.source.form == source.form
@@ -189,9 +155,9 @@ impl Zones {
             if zone.is_current() || zone.is_being_written(now) {
                 continue;
             }
-            let (began, stamp) = (SystemTime::now(), Stamp::of(&zone.source.file));
+            let (began, stamp) = (SystemTime::now(), self::stamp(&zone.source));
             let loaded = load(&zone.source);
-            if Stamp::of(&zone.source.file) != stamp {
+            if self::stamp(&zone.source) != stamp {
                 // written to while it was read: what was read may be half of it
                 continue;
             }
@@ -232,10 +198,9 @@ impl Zones {
         let loaded = self.loaded.iter().find(named)?;
         let source = &loaded.source;
         let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
-        let found =
-            rpz::find_rule(&source.file, &source.settings.name, source.form, &limits, wanted);
+        let file = source.origin.file()?.clone();
+        let found = rpz::find_rule(&file, &source.settings.name, source.form, &limits, wanted);
         let same = loaded.is_current();
-        let file = source.file.clone();
         let (written, note) = match found {
             Ok(written) => (written, None),
             Err(fault) => (Vec::new(), Some(format!("the file cannot be read now: {fault}"))),
@@ -287,7 +252,16 @@ impl Zones {
                 let frozen = policy.zones().get(i);
                 ZoneStatus {
                     zone: zone.source.settings.name.to_string(),
-                    source: zone.source.file.display().to_string(),
+                    source: zone.source.origin.to_string(),
+                    kind: match &zone.source.origin {
+                        Origin::File(_) => SourceKind::File,
+                        Origin::Transfer(_) => SourceKind::Transfer,
+                        Origin::Download(_) => SourceKind::Download,
+                    },
+                    state: if zone.error.is_some() { ZoneState::Kept } else { ZoneState::Current },
+                    alarms: Vec::new(),
+                    supply: None,
+                    promoted: None,
                     mode: frozen.map_or(zone.source.settings.mode, |z| z.settings.mode),
                     serial: rules.soa.serial,
                     rules: rules.len(),
@@ -307,7 +281,14 @@ impl Zones {
 
 fn load(source: &Source) -> Result<ZoneRules, ZoneError> {
     let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
-    crate::rpz::load(&source.file, &source.settings.name, source.form, &limits)
+    let Origin::File(file) = &source.origin else {
+        return Ok(ZoneRules::none(source.settings.name));
+    };
+    crate::rpz::load(file, &source.settings.name, source.form, &limits)
+}
+
+fn stamp(source: &Source) -> Stamp {
+    source.origin.file().map_or(Stamp::NONE, |path| Stamp::of(path))
 }
 
 /// A zone whose load began then, when its file looked so.
@@ -347,8 +328,9 @@ fn in_words(skipped: &[SkippedRecord]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::set::Override;
+    use crate::policy::set::{Mode, Override, ZoneSettings};
     use crate::policy::stage::{Heard, NoEvidence, Place};
+    use crate::rpz::Form;
 
     const GOOD: &str = "$TTL 60\n@ SOA localhost. root.localhost. 7 3600 600 86400 60\n\
                         @ NS localhost.\nbad.example CNAME .\n";
@@ -367,9 +349,10 @@ mod tests {
                 remote: false,
                 log: true,
             },
-            file: file.to_owned(),
+            origin: Origin::File(file.to_owned()),
             form: Form::Zone,
             max_rules: 10,
+            care: Care::default(),
         }
     }
 
