@@ -274,6 +274,40 @@ pub mod upstream {
     pub const PLAIN_PORT_TRIES: usize = 4;
 }
 
+/// Bounds of downloads over HTTPS.
+pub mod download {
+    use std::time::Duration;
+
+    /// Redirects that are followed, one after the other.
+    pub const REDIRECTS: usize = 5;
+    /// Addresses of one host that are tried.
+    pub const ADDRESSES: usize = 8;
+    /// TCP must be ready within this time, and TLS within as much again.
+    pub const CONNECT: Duration = Duration::from_secs(10);
+    /// The answer's head must be complete within this time after the request.
+    pub const HEAD: Duration = Duration::from_secs(30);
+    /// Octets of the answer's head.
+    pub const HEAD_OCTETS: usize = 16 << 10;
+    /// Fields of the answer's head.
+    pub const HEAD_FIELDS: usize = 100;
+    /// Octets that are read at once.
+    pub const READ_BUFFER: usize = 64 << 10;
+    /// A body of which nothing arrives for so long is given up.
+    pub const STALL: Duration = Duration::from_secs(30);
+    /// In each span of this length ...
+    pub const WINDOW: Duration = Duration::from_secs(60);
+    /// ... so many octets of the body must arrive, 1 KiB a second or so.
+    pub const WINDOW_OCTETS: u64 = 64 << 10;
+    /// Longest time of one download with all redirects and addresses: 1 GiB at 50 KiB a second.
+    pub const WHOLE: Duration = Duration::from_secs(6 * 3600);
+    /// Octets of a published checksum's page.
+    pub const CHECKSUM_OCTETS: u64 = 64 << 10;
+    /// Longest ETag or Last-Modified that is kept, in octets.
+    pub const VALIDATOR: usize = 1024;
+    /// Longest Retry-After that is honoured.
+    pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+}
+
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
 const _: () =

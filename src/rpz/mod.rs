@@ -161,7 +161,22 @@ pub fn parse(
     form: Form,
     limits: &Limits,
 ) -> Result<ZoneRules, ZoneError> {
-    rules(Text::given(text, file), origin, form, limits)
+    parse_as_of(0, text, file, origin, form, limits)
+}
+
+/// As [`parse`], for a text that was last changed so many seconds after 1970: that is the serial
+/// of a list, as it is with a file. A zone file has a serial of its own.
+pub fn parse_as_of(
+    modified: u32,
+    text: &[u8],
+    file: &Path,
+    origin: &Name,
+    form: Form,
+    limits: &Limits,
+) -> Result<ZoneRules, ZoneError> {
+    let mut text = Text::given(text, file);
+    text.modified = modified;
+    rules(text, origin, form, limits)
 }
 
 fn open(path: &Path) -> Result<Text<'static>, ZoneError> {

@@ -154,7 +154,8 @@ pub(super) fn check_status(status: StatusCode, headers: &HeaderMap) -> Result<()
         code @ (401 | 403 | 404) => Err(Fault::WrongPath(code)),
         code @ (429 | 503) => {
             let wait = headers.get(RETRY_AFTER);
-            let wait = wait.and_then(|v| retry_after::parse(v.as_bytes(), SystemTime::now()));
+            let longest = limits::RETRY_AFTER_MAX;
+            let wait = wait.and_then(|v| retry_after(v.as_bytes(), SystemTime::now(), longest));
             Err(Fault::Limited(code, wait))
         }
         code => Err(Fault::Status(code)),

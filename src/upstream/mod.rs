@@ -56,9 +56,10 @@ use crate::limits::upstream as limits;
 
 pub use self::failure::{Failure, Fault, Stage, TlsFault};
 pub use self::probe::ProbeReport;
+pub use self::retry_after::retry_after;
 pub use self::settings::{DohSettings, Kind, Path, PathFault, Settings, SetupError};
 pub use self::status::{BackendState, BackendStatus, UpstreamStatus};
-pub use self::tls::{client_config, server_name};
+pub use self::tls::{client_config, handshake_fault, server_name};
 
 /// Takes every outcome, to fill the cache.
 pub trait AnswerSink: Send + Sync {

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::limits;
-
-/// How long to wait by a Retry-After header, capped; `None` for what is no such value.
-pub(super) fn parse(value: &[u8], now: SystemTime) -> Option<Duration> {
+/// How long to wait by a Retry-After header, at most `longest`; `None` for what is no such value.
+pub fn retry_after(value: &[u8], now: SystemTime, longest: Duration) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // more digits than fit are a long time, and the cap is below both
@@ -14,12 +12,17 @@ pub(super) fn parse(value: &[u8], now: SystemTime) -> Option<Duration> {
         // a date that is past means: now
         httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
     };
-    Some(wait.min(limits::RETRY_AFTER_MAX))
+    Some(wait.min(longest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::upstream::RETRY_AFTER_MAX;
+
+    fn parse(value: &[u8], now: SystemTime) -> Option<Duration> {
+        retry_after(value, now, RETRY_AFTER_MAX)
+    }
 
     fn now() -> SystemTime {
         httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap()
@@ -36,7 +39,7 @@ mod tests {
 
     #[test]
     fn long_waits_are_capped() {
-        let cap = Some(limits::RETRY_AFTER_MAX);
+        let cap = Some(RETRY_AFTER_MAX);
         assert_eq!(parse(b"1000000000", now()), cap);
         assert_eq!(parse(b"99999999999999999999999999", now()), cap);
         assert_eq!(parse(b"Sat, 06 Nov 2094 08:49:37 GMT", now()), cap);

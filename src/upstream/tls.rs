@@ -70,7 +70,7 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, SetupError> {
 }
 
 /// The fault for an error of the TLS handshake. The library wraps its errors in `io::Error`.
-pub(super) fn handshake_fault(error: &std::io::Error) -> Fault {
+pub fn handshake_fault(error: &std::io::Error) -> Fault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Fault::Tls(in_words(error)),
         None => Fault::Connect(error.kind()),

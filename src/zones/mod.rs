@@ -23,6 +23,7 @@ use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::rpz::{self, Limits, Wanted, Written, ZoneError};
 
+pub mod download;
 pub mod exceptions;
 mod file;
 mod source;

@@ -60,8 +60,8 @@ pub struct Primary {
     pub tls_name: Option<String>,
 }
 
-/// A list that is downloaded over HTTPS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A list that is downloaded over HTTPS. Its paths may be secrets, which `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Download {
     /// The whole URL, https only.
     pub url: String,
@@ -76,7 +76,7 @@ pub struct Download {
 }
 
 /// A SHA-256 checksum, or where it is published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Checksum {
     /// The checksum itself.
     Fixed([u8; 32]),
@@ -150,10 +150,35 @@ impl fmt::Display for Origin {
                 }
                 Ok(())
             }
-            Origin::Download(download) => {
-                let rest = download.url.split_once("://").map_or(&*download.url, |(_, rest)| rest);
-                write!(f, "https://{}/...", rest.split('/').next().unwrap_or_default())
-            }
+            Origin::Download(download) => without_path(&download.url).fmt(f),
+        }
+    }
+}
+
+/// What may be shown of a URL.
+fn without_path(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    format!("https://{}/...", rest.split(['/', '?', '#']).next().unwrap_or_default())
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Download { url, addresses, ca, sha256, every } = self;
+        f.debug_struct("Download")
+            .field("url", &without_path(url))
+            .field("addresses", addresses)
+            .field("ca", ca)
+            .field("sha256", sha256)
+            .field("every", every)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Checksum::Fixed(sum) => f.debug_tuple("Fixed").field(sum).finish(),
+            Checksum::At(url) => f.debug_tuple("At").field(&without_path(url)).finish(),
         }
     }
 }

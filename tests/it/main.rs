@@ -8,6 +8,7 @@ mod check_zone;
 mod conformance;
 mod daemon;
 mod doh;
+mod download;
 mod exceptions;
 mod explain;
 mod failover;

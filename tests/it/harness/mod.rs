@@ -4,7 +4,8 @@
 //!  clients ──UDP/TCP──▶ relay ─DoH──▶ backend  scripted, per request
 //!  (own, dig, kdig,      │  ▲  ├DoH──▶ frames   scripted, per frame
 //!   dnsperf, flood)      │  │  ├DoH──▶ peers    named, unbound, dnsdist
-//!                        ▼  │  └DNS──▶ plain    scripted
+//!                        │  │  ├DNS──▶ plain    scripted
+//!                        ▼  │  └HTTPS▶ web      scripted pages
 //!         hit log, metrics  control and notify sockets
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod script;
 pub mod stage;
 pub mod tls;
 pub mod tools;
+pub mod web;
 pub mod wire;
 pub mod world;
 
