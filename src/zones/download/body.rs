@@ -212,7 +212,7 @@ mod tests {
         let trailed = [&whole[..], b"garbage"].concat();
         assert_eq!(unpack(&trailed, 64, 1 << 20), Err(Fault::Garbled));
         assert_eq!(unpack(&packed(b""), 64, 1 << 20), Err(Fault::Empty));
-        assert_eq!(unpack(b"", 64, 1 << 20), Err(Fault::Empty));
+        assert_eq!(unpack(b"", 64, 1 << 20), Err(Fault::Garbled));
     }
 
     #[test]
