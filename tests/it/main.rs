@@ -28,3 +28,4 @@ mod tcp;
 mod tell;
 mod tour;
 mod truncation;
+mod zone_report;
