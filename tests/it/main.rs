@@ -26,4 +26,5 @@ mod review_policy;
 mod tcp;
 mod tell;
 mod tour;
+mod transfer_client;
 mod truncation;

@@ -4,7 +4,8 @@
 //!  clients ──UDP/TCP──▶ relay ─DoH──▶ backend  scripted, per request
 //!  (own, dig, kdig,      │  ▲  ├DoH──▶ frames   scripted, per frame
 //!   dnsperf, flood)      │  │  ├DoH──▶ peers    named, unbound, dnsdist
-//!                        ▼  │  └DNS──▶ plain    scripted
+//!                        ▼  │  ├DNS──▶ plain    scripted
+//!                        │  │  └XFR──▶ primary  scripted, signs with tsig; bind
 //!         hit log, metrics  control and notify sockets
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! when the test panics. Every wait has a deadline.
 
 pub mod backend;
+pub mod bind;
 pub mod client;
 pub mod conf;
 pub mod document;
@@ -19,12 +21,14 @@ pub mod flood;
 pub mod frames;
 pub mod peers;
 pub mod plain;
+pub mod primary;
 pub mod process;
 pub mod relay;
 pub mod script;
 pub mod stage;
 pub mod tls;
 pub mod tools;
+pub mod tsig;
 pub mod wire;
 pub mod world;
 
