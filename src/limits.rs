@@ -274,6 +274,7 @@ pub mod upstream {
     pub const PLAIN_PORT_TRIES: usize = 4;
 }
 
+<<<<<<< HEAD
 /// Bounds of downloads over HTTPS.
 pub mod download {
     use std::time::Duration;
@@ -306,6 +307,28 @@ pub mod download {
     pub const VALIDATOR: usize = 1024;
     /// Longest Retry-After that is honoured.
     pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+=======
+/// Bounds of zone transfers.
+pub mod transfer {
+    use std::time::Duration;
+
+    /// TCP must be connected within this time, and TLS within as much again.
+    pub const CONNECT: Duration = Duration::from_secs(5);
+    /// A transfer without a complete message for this long has stalled.
+    pub const STALL: Duration = Duration::from_secs(30);
+    /// The answer about the SOA must come within this time.
+    pub const SOA_ANSWER: Duration = Duration::from_secs(10);
+    /// What follows a lone SOA that may mean "no changes here" must come within this time.
+    pub const LONE_SOA: Duration = Duration::from_secs(5);
+    /// In this much time of waiting for a primary ...
+    pub const PACE_WINDOW: Duration = Duration::from_secs(300);
+    /// ... so many octets must have come: one every 30 ms keeps no transfer alive for ever.
+    pub const PACE_OCTETS: u64 = 10_240;
+    /// Longest time of one transfer, however steadily it goes on.
+    pub const LONGEST: Duration = Duration::from_secs(2 * 3600);
+    /// Longest message, in octets (RFC 1035 section 4.2.2).
+    pub const MESSAGE: usize = 65_535;
+>>>>>>> h-transfer
 }
 
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
@@ -316,3 +339,7 @@ const _: () = assert!(SERVER_ZONES + 2 * 12 <= SERVER_LOOKUPS);
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);
+const _: () = assert!(transfer::CONNECT.as_millis() < transfer::STALL.as_millis());
+const _: () = assert!(transfer::LONE_SOA.as_millis() < transfer::STALL.as_millis());
+const _: () = assert!(transfer::STALL.as_millis() < transfer::PACE_WINDOW.as_millis());
+const _: () = assert!(transfer::PACE_WINDOW.as_millis() < transfer::LONGEST.as_millis());

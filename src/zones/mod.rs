@@ -28,6 +28,7 @@ pub mod exceptions;
 mod file;
 mod source;
 mod status;
+pub mod transfer;
 
 use file::Stamp;
 pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};

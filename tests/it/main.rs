@@ -27,5 +27,6 @@ mod review_policy;
 mod tcp;
 mod tell;
 mod tour;
+mod transfer_client;
 mod truncation;
 mod zone_report;

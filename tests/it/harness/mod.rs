@@ -5,7 +5,8 @@
 //!  (own, dig, kdig,      │  ▲  ├DoH──▶ frames   scripted, per frame
 //!   dnsperf, flood)      │  │  ├DoH──▶ peers    named, unbound, dnsdist
 //!                        │  │  ├DNS──▶ plain    scripted
-//!                        ▼  │  └HTTPS▶ web      scripted pages
+//!                        ▼  │  ├HTTPS▶ web      scripted pages
+//!                        │  │  └XFR──▶ primary  scripted, signs with tsig; bind
 //!         hit log, metrics  control and notify sockets
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! when the test panics. Every wait has a deadline.
 
 pub mod backend;
+pub mod bind;
 pub mod client;
 pub mod conf;
 pub mod document;
@@ -20,12 +22,14 @@ pub mod flood;
 pub mod frames;
 pub mod peers;
 pub mod plain;
+pub mod primary;
 pub mod process;
 pub mod relay;
 pub mod script;
 pub mod stage;
 pub mod tls;
 pub mod tools;
+pub mod tsig;
 pub mod web;
 pub mod wire;
 pub mod world;
