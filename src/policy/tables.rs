@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::names::{NameTable, NameWriter};
 use super::prefixes::PrefixTable;
-use super::rules::{RuleArena, ZoneRules};
+use super::rules::ZoneRules;
 use super::trigger::TriggerKind;
 
 /// All rules of all zones, frozen.
@@ -32,8 +32,8 @@ impl Tables {
     pub(super) fn build(rules: Vec<Arc<ZoneRules>>) -> Tables {
         let mut duplicates = vec![0; rules.len()];
         let mut void = |zone: u8| duplicates[usize::from(zone)] += 1;
-        let names = named(&rules, |zone| &zone.names, &mut void);
-        let nsdnames = named(&rules, |zone| &zone.nsdnames, &mut void);
+        let names = named(&rules, TriggerKind::Qname, &mut void);
+        let nsdnames = named(&rules, TriggerKind::Nsdname, &mut void);
         let mut prefixes = |kind| {
             let all = rules.iter().zip(0u8..).flat_map(move |(zone, number)| {
                 let own = zone.prefixes.iter().filter(move |(k, ..)| *k == kind);
@@ -90,14 +90,10 @@ impl Tables {
 }
 
 /// One table of names over all zones.
-fn named(
-    rules: &[Arc<ZoneRules>],
-    of: impl Fn(&ZoneRules) -> &RuleArena + Copy,
-    void: &mut dyn FnMut(u8),
-) -> NameTable {
+fn named(rules: &[Arc<ZoneRules>], kind: TriggerKind, void: &mut dyn FnMut(u8)) -> NameTable {
     let all = rules.iter().zip(0u8..).flat_map(move |(zone, number)| {
-        of(zone).iter().map(move |(owner, code)| (number, owner, code.as_u32()))
+        zone.by_name(kind).map(move |(owner, code)| (number, owner, code.as_u32()))
     });
-    let expected = rules.iter().map(|zone| of(zone).len()).sum();
+    let expected = rules.iter().map(|zone| zone.counts.by_trigger(kind) as usize).sum();
     NameWriter::freeze(all, expected, &mut |zone, _| void(zone))
 }

@@ -195,17 +195,12 @@ impl Intake {
             }
         }
         self.prefixes.shrink_to_fit();
-        Ok(ZoneRules {
-            origin: self.origin,
-            soa,
-            names: self.names,
-            nsdnames: self.nsdnames,
-            prefixes: self.prefixes,
-            data,
-            skipped: self.skipped,
-            counts: self.counts,
-            included: self.files.into_iter().flatten().collect(),
-        })
+        let mut rules = ZoneRules::none(self.origin);
+        (rules.soa, rules.skipped, rules.counts) = (soa, self.skipped, self.counts);
+        (rules.names, rules.nsdnames) = (self.names.into(), Arc::new(self.nsdnames));
+        (rules.prefixes, rules.data) = (Arc::new(self.prefixes), data.into_iter().collect());
+        rules.included = self.files.into_iter().flatten().collect();
+        Ok(rules)
     }
 
     /// A record that can be a rule: which one.
