@@ -16,6 +16,8 @@ use crate::policy::version::{self, Change, Handover};
 const BLOCK: usize = 1 << 20;
 /// Codes from here on take four more octets in a [`RuleArena`].
 const LONG_CODE: u8 = u8::MAX;
+/// QNAME rules that a change may hold however small its zone is.
+const SMALL_CHANGE: usize = 1_000;
 /// How many skipped records are kept with their reasons; the rest are only counted.
 pub const SKIPPED_KEPT: usize = 1_000;
 
@@ -34,7 +36,7 @@ pub struct ZoneRules {
     /// NSDNAME rules by trigger name. Versions share them as long as they stay the same.
     pub nsdnames: Arc<RuleArena>,
     /// Client-IP, IP and NSIP rules; host bits are zero. Shared like the above.
-    pub prefixes: Arc<Vec<PrefixRule>>,
+    pub prefixes: Arc<Vec<AddressRule>>,
     /// What the indexes of [`Action::Data`] mean.
     pub data: DataList,
     /// Records that became no rule.
@@ -46,7 +48,7 @@ pub struct ZoneRules {
     /// Tells these rules from all others of this process.
     id: u64,
     /// What differs from the version before, if these were made by a change.
-    pub(super) change: Handover<Change>,
+    change: Handover<Change>,
     /// These rules were made by a change, so that more of them are to be expected.
     is_edited: bool,
     /// For the next change of the local data.
@@ -54,7 +56,7 @@ pub struct ZoneRules {
 }
 
 /// One rule that compares addresses.
-pub type PrefixRule = (TriggerKind, IpNet, ActionCode);
+pub type AddressRule = (TriggerKind, IpNet, ActionCode);
 
 impl ZoneRules {
     /// A zone without rules.
@@ -119,9 +121,17 @@ impl ZoneRules {
         self.is_edited
     }
 
-    /// Notes that these rules are a change of earlier ones.
+    /// Notes that these rules are a change of earlier ones. A change that is worth less than a
+    /// fresh start is forgotten: it would only take memory.
     pub fn set_change(&mut self, change: Change) {
-        (self.change, self.is_edited) = (Handover::new(Some(change)), true);
+        let worth =
+            2 * (change.removed.len() + change.put.len()) <= self.names.len() + SMALL_CHANGE;
+        (self.change, self.is_edited) = (Handover::new(worth.then_some(change)), true);
+    }
+
+    /// Takes what differs from the rules with this id, if that is known and nobody has taken it.
+    pub(super) fn take_change(&self, since: u64) -> Option<Change> {
+        self.change.take_if(|change| change.since == since)
     }
 
     /// Leaves the index of the local data for the next change.
@@ -138,7 +148,7 @@ impl ZoneRules {
     pub fn bytes(&self) -> usize {
         self.names.bytes()
             + self.nsdnames.bytes()
-            + self.prefixes.capacity() * size_of::<PrefixRule>()
+            + self.prefixes.capacity() * size_of::<AddressRule>()
             + self.data.bytes()
     }
 }

@@ -25,6 +25,11 @@ impl<T> Handover<T> {
         held.take_if(|thing| fits(thing))
     }
 
+    /// Asks something of the thing, if it is there.
+    pub fn look<A>(&self, ask: impl FnOnce(&T) -> A) -> Option<A> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ask)
+    }
+
     /// Takes the thing, if it is there.
     pub fn take(&self) -> Option<T> {
         self.take_if(|_| true)

@@ -91,7 +91,8 @@ impl RecordStore {
 
     /// A store from its parts as [`RecordStore::seed`], [`RecordStore::kinds`] and
     /// [`RecordStore::buckets`] gave them. `None` if they are anything else than that, in any
-    /// octet that matters: from the result, everything else here works.
+    /// octet that matters: from the result, everything else here works. That whole owners are
+    /// missing cannot be seen here; compare [`RecordStore::totals`].
     pub fn from_raw(seed: u64, kinds: &[Kind], buckets: Vec<Arc<[u8]>>) -> Option<RecordStore> {
         let mut known = kinds.to_vec();
         known.sort_unstable();
