@@ -278,7 +278,6 @@ pub mod upstream {
     pub const PLAIN_PORT_TRIES: usize = 4;
 }
 
-<<<<<<< HEAD
 /// Bounds of downloads over HTTPS.
 pub mod download {
     use std::time::Duration;
@@ -311,7 +310,8 @@ pub mod download {
     pub const VALIDATOR: usize = 1024;
     /// Longest Retry-After that is honoured.
     pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
-=======
+}
+
 /// Bounds of zone transfers.
 pub mod transfer {
     use std::time::Duration;
@@ -332,7 +332,6 @@ pub mod transfer {
     pub const LONGEST: Duration = Duration::from_secs(2 * 3600);
     /// Longest message, in octets (RFC 1035 section 4.2.2).
     pub const MESSAGE: usize = 65_535;
->>>>>>> h-transfer
 }
 
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
