@@ -118,6 +118,14 @@ pub const PLACE_SEARCH: Duration = Duration::from_secs(10);
 pub const POLICY_ZONES: usize = 64;
 /// Most groups of clients.
 pub const GROUPS: usize = 256;
+/// Primaries of one policy zone.
+pub const ZONE_PRIMARIES: usize = 16;
+/// Addresses of the host of one list on the web.
+pub const LIST_ADDRESSES: usize = 64;
+/// Most keys for zone transfers.
+pub const TSIG_KEYS: usize = 256;
+/// Octets of a file with a key's secret, and of a secret as it is written.
+pub const TSIG_FILE: u64 = 16 << 10;
 
 /// Records that are shown as they are written, for one rule.
 pub const WRITTEN_RECORDS: usize = 100;
