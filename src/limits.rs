@@ -125,6 +125,8 @@ pub const WRITTEN_RECORDS: usize = 100;
 pub const WRITTEN_TEXT: usize = 200;
 /// Examples that the audit of a zone keeps of each kind; the rest are only counted.
 pub const AUDIT_EXAMPLES: usize = 1_000;
+/// Rules of each kind that a difference between two versions of a zone names.
+pub const DIFF_EXAMPLES: usize = 20;
 
 /// Bounds of the upstream room.
 pub mod upstream {
