@@ -28,6 +28,13 @@ pub const JUDGED_ANEW: usize = 8;
 
 /// Policy hits waiting to be written; more are counted as dropped.
 pub const HIT_QUEUE: usize = 8_192;
+/// Names that are counted one by one for a zone that only watches. With text of 25 octets they
+/// take 1 MiB, with the longest possible (escaped, 1,000 octets) 11 MiB.
+pub const TALLY_NAMES: usize = 10_000;
+/// Clients that are counted one by one for a zone that only watches; about 1 MiB.
+pub const TALLY_CLIENTS: usize = 10_000;
+/// Names, and clients, that the report of such a zone shows.
+pub const TALLY_SHOWN: usize = 50;
 
 /// Writes waiting for one TCP client to read, of up to 128 KiB each.
 pub const TCP_WRITE_QUEUE: usize = 4;
@@ -133,6 +140,8 @@ pub const WRITTEN_RECORDS: usize = 100;
 pub const WRITTEN_TEXT: usize = 200;
 /// Examples that the audit of a zone keeps of each kind; the rest are only counted.
 pub const AUDIT_EXAMPLES: usize = 1_000;
+/// Rules of each kind that a difference between two versions of a zone names.
+pub const DIFF_EXAMPLES: usize = 20;
 
 /// Bounds of the upstream room.
 pub mod upstream {

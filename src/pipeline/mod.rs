@@ -40,6 +40,7 @@ use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
 use crate::metrics::{Counter, Counters};
 use crate::policy::action::Action;
+use crate::policy::set::Mode;
 use crate::policy::stage::{Hit, Judge, Place as Standing, Stage};
 use crate::report::Reporter;
 
@@ -174,6 +175,12 @@ impl Drop for Place {
     }
 }
 
+/// Zones that only watch.
+fn watching(snapshot: &Snapshot) -> Vec<Name> {
+    let zones = snapshot.policy.zones().iter().map(|zone| &zone.settings);
+    zones.filter(|zone| zone.mode == Mode::Monitor).map(|zone| zone.name).collect()
+}
+
 impl Road {
     /// A road under a first snapshot.
     pub fn new(
@@ -182,6 +189,7 @@ impl Road {
         counters: Arc<Counters>,
         reporter: Reporter,
     ) -> Road {
+        reporter.watch(&watching(&snapshot));
         Road {
             live: ArcSwap::from_pointee(snapshot),
             cache,
@@ -195,6 +203,8 @@ impl Road {
 
     /// Publishes a snapshot: the very next judgement is made under it.
     pub fn publish(&self, snapshot: Snapshot) {
+        // first, so that no hit comes before its count
+        self.reporter.watch(&watching(&snapshot));
         self.live.store(Arc::new(snapshot));
     }
 

@@ -115,9 +115,8 @@ impl Road {
         let mut heard = Heard::default();
         let mut note = |hit: Hit<'_>| {
             cells.count(Counter::Monitored);
-            if hit.zone.settings.log {
-                self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
-            }
+            // also of a zone that does not log: it is counted for the zone's report
+            self.reporter.hit(record(asked, &hit, hit.action.as_str(), false));
         };
         let Reached::Stage(entry, last) = reached else {
             let name = asked.query.question.name;

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   road ─► Reporter::hit / query ─► bounded queue (no lock, no wait) ─► writer thread ─► sink
-//!                                    full: counted as dropped
+//!                                    full: counted as dropped              │
+//!   daemon ◄─ zone_report ◄─ what zones that only watch would have done ◄─ tally
 //! ```
 //!
 //! Nothing is written for a clean query. The road never waits for a disk or a pipe.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -25,9 +26,18 @@ use crate::policy::trigger::TriggerKind;
 
 mod form;
 pub mod sink;
+mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use form::Format;
 pub use sink::Destination;
+pub use tally::{Counted, ZoneReport};
+
+use tally::Tally;
+
+/// Records that are taken from the queue and written in one go.
+const BATCH: usize = 512;
 
 /// A policy hit.
 #[derive(Clone)]
@@ -103,9 +113,22 @@ enum Record {
     Query(QueryRecord),
 }
 
+impl Record {
+    /// It is to be written; a hit of a zone that does not log is only counted.
+    fn is_logged(&self) -> bool {
+        match self {
+            Record::Hit(hit) => hit.zone.settings.log,
+            Record::Query(_) => true,
+        }
+    }
+}
+
 struct Shared {
     queue: ArrayQueue<Record>,
     dropped: AtomicU64,
+    /// Hits of zones that only watch, lost because the queue was full.
+    untallied: AtomicU64,
+    tally: Mutex<Tally>,
     written: AtomicU64,
     queries: AtomicBool,
     asleep: AtomicBool,
@@ -135,15 +158,7 @@ impl Writer {
         queries: bool,
     ) -> std::io::Result<Writer> {
         let sink = destination.open()?;
-        let shared = Arc::new(Shared {
-            queue: ArrayQueue::new(limits::HIT_QUEUE),
-            dropped: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            queries: AtomicBool::new(queries),
-            asleep: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            reopen: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(queries));
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("hit-log".to_owned())
@@ -177,8 +192,8 @@ impl Writer {
 }
 
 impl Reporter {
-    /// Queues a policy hit. Whether its zone is to be logged is asked before, so that no record
-    /// is put together for nothing.
+    /// Queues a policy hit. One of a zone that does not log is not written, but counted for
+    /// [`Reporter::zone_report`] if the zone only watches; if it acts, it is not worth a call.
     pub fn hit(&self, hit: HitRecord) {
         self.push(Record::Hit(hit));
     }
@@ -213,9 +228,25 @@ impl Reporter {
         (load(&self.shared.written), load(&self.shared.dropped))
     }
 
+    /// From now on these zones, which only watch, are counted and no others; those that were
+    /// counted before go on. To be called before the policy that makes them watch is published,
+    /// so that no hit is missed.
+    pub fn watch(&self, zones: &[Name]) {
+        let lost = self.shared.untallied.load(Ordering::Relaxed);
+        self.shared.tally().watch(zones, lost);
+    }
+
+    /// What a zone that only watches would have done so far, less what is still in the queue;
+    /// `None` if it is no such zone. Sorts up to [`limits::TALLY_NAMES`] names: not for a
+    /// serving thread.
+    pub fn zone_report(&self, zone: &str) -> Option<ZoneReport> {
+        let lost = self.shared.untallied.load(Ordering::Relaxed);
+        self.shared.tally().report(zone, lost)
+    }
+
     fn push(&self, record: Record) {
-        if self.shared.queue.push(record).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Err(record) = self.shared.queue.push(record) {
+            self.shared.lost(&record);
         }
         // the fence pairs with the writer's: either it sees the record, or we see it asleep
         std::sync::atomic::fence(Ordering::SeqCst);
@@ -226,6 +257,34 @@ impl Reporter {
 }
 
 impl Shared {
+    fn new(queries: bool) -> Shared {
+        Shared {
+            queue: ArrayQueue::new(limits::HIT_QUEUE),
+            dropped: AtomicU64::new(0),
+            untallied: AtomicU64::new(0),
+            tally: Mutex::default(),
+            written: AtomicU64::new(0),
+            queries: AtomicBool::new(queries),
+            asleep: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a record that found no place.
+    fn lost(&self, record: &Record) {
+        if record.is_logged() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(record, Record::Hit(hit) if !hit.enforced) {
+            self.untallied.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The writer thread: takes what is there, writes it in one go, sleeps when there is nothing.
     fn write_all(&self, server: &str, format: Format, mut sink: sink::Sink) {
         let mut text = String::new();
@@ -233,20 +292,13 @@ impl Shared {
             if self.reopen.swap(false, Ordering::SeqCst) {
                 sink.reopen();
             }
-            let mut records = 0;
-            while records < 512
-                && let Some(record) = self.queue.pop()
-            {
-                match record {
-                    Record::Hit(hit) => form::hit(&mut text, format, server, &hit),
-                    Record::Query(query) => form::query(&mut text, format, server, &query),
-                }
-                records += 1;
-            }
-            if records > 0 {
+            let (taken, lines) = self.take_batch(server, format, &mut text);
+            if lines > 0 {
                 let counter = if sink.write(&text) { &self.written } else { &self.dropped };
-                counter.fetch_add(records, Ordering::Relaxed);
+                counter.fetch_add(lines, Ordering::Relaxed);
                 text.clear();
+            }
+            if taken > 0 {
                 continue;
             }
             if self.stopping.load(Ordering::SeqCst) {
@@ -259,5 +311,28 @@ impl Shared {
             }
             self.asleep.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Takes records from the queue: how many, and how many lines of text they became.
+    fn take_batch(&self, server: &str, format: Format, text: &mut String) -> (usize, u64) {
+        let (mut taken, mut lines) = (0, 0);
+        let mut tally = self.tally();
+        while taken < BATCH
+            && let Some(record) = self.queue.pop()
+        {
+            taken += 1;
+            if let Record::Hit(hit) = &record {
+                tally.note(hit);
+            }
+            if !record.is_logged() {
+                continue;
+            }
+            lines += 1;
+            match record {
+                Record::Hit(hit) => form::hit(text, format, server, &hit),
+                Record::Query(query) => form::query(text, format, server, &query),
+            }
+        }
+        (taken, lines)
     }
 }

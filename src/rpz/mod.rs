@@ -43,6 +43,7 @@ mod name_text;
 mod owner;
 mod rdata;
 mod rdata_text;
+mod record_text;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use crate::policy::rules::ZoneRules;
 pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, audit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use intake::{Intake, Refusal};
+pub use record_text::data_text;
 
 use lines::Text;
 use list::Kind;

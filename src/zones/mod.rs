@@ -23,11 +23,13 @@ use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::rpz::{self, Limits, Wanted, Written, ZoneError};
 
+mod diff;
 pub mod exceptions;
 mod file;
 mod source;
 mod status;
 
+pub use diff::Difference;
 use file::Stamp;
 pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};
 pub use status::{HeldStatus, Promoted, SourceKind, SupplyStatus, ZoneState, ZoneStatus};
