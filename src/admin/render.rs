@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::exceptions;
+use super::zones::words;
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;
@@ -111,11 +112,12 @@ fn zones(out: &mut String, v: &Value) {
         if let Some(error) = zone["error"].as_str() {
             let _ = writeln!(out, "    A NEWER VERSION IS NOT IN FORCE: {error}");
         }
+        words::in_status(out, zone);
         skipped(out, zone);
     }
 }
 
-fn skipped(out: &mut String, zone: &Value) {
+pub(super) fn skipped(out: &mut String, zone: &Value) {
     let (skipped, duplicates) = (number(&zone["skipped"]), number(&zone["duplicates"]));
     if skipped > 0 {
         let _ = writeln!(out, "    records that are no usable rules: {skipped}");
@@ -299,7 +301,7 @@ pub(super) fn text(v: &Value) -> String {
 }
 
 /// `5 s`, `3 min`, `2 h`, `4 d`: the largest unit that fits.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -336,7 +338,8 @@ mod tests {
                 "backends": [{"address": "207.167.127.80:443", "state": "up", "standby": true,
                               "latency_ms": 12.34, "sent": 123_456_789, "failed": 1234}]}],
             "zones": [{"zone": "feed.vendor.example", "mode": "monitor", "serial": 2_026_112_101,
-                       "rules": 1_000_000, "age_s": 7_300, "skipped": 0, "duplicates": 0}],
+                       "rules": 1_000_000, "age_s": 7_300, "skipped": 0, "duplicates": 0,
+                       "state": "held", "alarms": ["word ".repeat(20).trim()]}],
             "cache": {"entries": 100_000, "bytes": 67_108_864, "size": 67_108_864,
                       "hits": 1_000_000, "misses": 100_000},
             "queries": {"received": 1_234_567, "answered": 1_234_000},
@@ -347,6 +350,9 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         assert!(text.contains("2 h old") && text.contains("207.167.127.80:443"));
+        let held =
+            "\n    HELD: a newer version waits for your word; see culvert zones\n    ALARM: word";
+        assert!(text.contains(held), "{text}");
     }
 
     #[test]

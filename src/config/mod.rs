@@ -50,6 +50,7 @@ use toml::de::DeTable;
 pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
 pub use manual::{markdown, template};
+pub(crate) use resolve::advice;
 pub use settings::*;
 pub use url::Secret;
 

@@ -264,7 +264,7 @@ pub(super) fn is_reserved(zone: &Name) -> bool {
 }
 
 /// What to write instead of a word that is not among the known ones, of which there may be none.
-pub(super) fn advice(word: &str, known: &[String]) -> String {
+pub(crate) fn advice(word: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there is none".to_owned();
     }

