@@ -19,7 +19,7 @@ use crate::pipeline::explain::{Asking, Explanation};
 use crate::report::ZoneReport;
 use crate::upstream::{ProbeReport, UpstreamStatus};
 use crate::zones::exceptions::Wish;
-use crate::zones::{Difference, ZoneStatus};
+use crate::zones::{Difference, SourceKind, ZoneStatus};
 
 use exceptions::{Changed, ExceptionCount, Shown, Suspended};
 use zones::ZoneText;
@@ -295,6 +295,9 @@ impl Status {
 pub struct ZoneSummary {
     /// Zone name.
     pub zone: String,
+    /// Where it comes from, if that is another host; a check does not ask there, and knows of no
+    /// rules.
+    pub elsewhere: Option<String>,
     /// Serial of its SOA.
     pub serial: u32,
     /// Rules it holds.
@@ -312,6 +315,7 @@ impl ZoneSummary {
     pub fn of(zone: &ZoneStatus) -> ZoneSummary {
         ZoneSummary {
             zone: zone.zone.clone(),
+            elsewhere: (zone.kind != SourceKind::File).then(|| zone.source.clone()),
             serial: zone.serial,
             rules: zone.rules,
             skipped: zone.skipped,

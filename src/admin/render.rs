@@ -241,6 +241,10 @@ pub fn checked(v: &Value) -> String {
         }
     }
     for zone in list(&v["zones"]) {
+        if let Some(source) = zone["elsewhere"].as_str() {
+            indented(&mut out, 2, &format!("{:<28} comes from {source}", text(&zone["zone"])));
+            continue;
+        }
         let _ = writeln!(
             out,
             "  {:<28} serial {:<11} {:>9} rules",
@@ -361,14 +365,15 @@ mod tests {
                        it to policies if its rules should hold for these clients";
         let file = "/etc/culvert/culvert.toml";
         let checked = json!({
-            "file": file, "upstreams": 1, "zones": [],
+            "file": file, "upstreams": 1, "zones": [
+                {"zone": "feed.example", "elsewhere": "192.0.2.53, 198.51.100.53:5353"}],
             "warnings": [{"file": file, "line": 12, "column": 12, "key": "group[].policies",
                           "message": message}],
         });
         let text = super::checked(&checked);
-        assert!(
-            text.starts_with(&format!("{file}: good; 1 upstream, 0 policy zones, 1 warning\n"))
-        );
+        assert!(text.starts_with(&format!("{file}: good; 1 upstream, 1 policy zone, 1 warning\n")));
+        let feed = "\n  feed.example                 comes from 192.0.2.53, 198.51.100.53:5353\n";
+        assert!(text.contains(feed), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         let words: Vec<&str> = text.split_whitespace().collect();
         let warning = format!("warning: {file}:12:12: group[].policies: {message}");
