@@ -41,7 +41,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Wall time in milliseconds since 1970, for log records only.
+/// Wall time in milliseconds since 1970, for records and for people only.
 pub fn wall_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -54,6 +54,32 @@ pub fn rfc3339(millis: u64) -> String {
     let (seconds, ms) = (in_day / 1000, in_day % 1000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// The wall time of a text as [`rfc3339`] writes it; `None` for other forms.
+pub fn from_rfc3339(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let number = |part: Option<&str>| part?.parse::<u64>().ok();
+    let mut date = date.splitn(3, '-');
+    let (year, month, day) = (number(date.next())?, number(date.next())?, number(date.next())?);
+    let mut time = time.splitn(4, [':', '.']);
+    let (hour, minute) = (number(time.next())?, number(time.next())?);
+    let (second, ms) = (number(time.next())?, number(time.next())?);
+    let days = days(year, month, day)?;
+    let good = hour < 24 && minute < 60 && second < 60 && ms < 1000;
+    good.then_some(days * 86_400_000 + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
+}
+
+/// Days since 1970 of a date in the Gregorian calendar, up to the year 9999.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // counted from 1 March of year 0, as `civil` does
+    let year = year - u64::from(month <= 2);
+    let shifted_month = (month + 9) % 12;
+    let days_before_year = 365 * year + year / 4 - year / 100 + year / 400;
+    Some(days_before_year + (153 * shifted_month + 2) / 5 + day - 1 - 719_468)
 }
 
 /// Year, month and day of a count of days since 1970 in the Gregorian calendar.
@@ -80,6 +106,21 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(rfc3339(1_795_305_599_999), "2026-11-21T23:59:59.999Z");
+        for day in (0..80_000).step_by(7) {
+            let millis = day * 86_400_000 + 45_296_789;
+            assert_eq!(from_rfc3339(&rfc3339(millis)), Some(millis));
+        }
+        for bad in [
+            "",
+            "2026-11-21",
+            "2026-13-21T00:00:00.000Z",
+            "1969-01-01T00:00:00.000Z",
+            "2026-11-21T24:00:00.000Z",
+            "2026-11-21T00:00:00Z",
+            "99999-01-01T00:00:00.000Z",
+        ] {
+            assert_eq!(from_rfc3339(bad), None, "{bad}");
+        }
     }
 
     #[test]

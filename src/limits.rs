@@ -68,6 +68,14 @@ pub const LOG_FLUSH: Duration = Duration::from_secs(2);
 pub const CONTROL_MESSAGE: usize = 64 << 20;
 /// A request on the control socket must be complete within this.
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
+/// A command waits this long for a zone to come; then it goes on without the command.
+pub const ZONE_COMMAND: Duration = Duration::from_secs(60);
+/// The reply to a command that waits for a zone must be there within this.
+pub const CONTROL_LONG: Duration = Duration::from_secs(90);
+/// The text of a zone must be read within this, each piece of it within `CONTROL_DEADLINE`.
+pub const DUMP_DEADLINE: Duration = Duration::from_secs(900);
+/// Pieces of a zone's text that wait for their reader.
+pub const DUMP_PIECES: usize = 4;
 /// Requests on the control socket at a time.
 pub const CONTROL_CONNECTIONS: usize = 16;
 /// Connections of the status listener at a time.
@@ -125,6 +133,14 @@ pub const PLACE_SEARCH: Duration = Duration::from_secs(10);
 pub const POLICY_ZONES: usize = 64;
 /// Most groups of clients.
 pub const GROUPS: usize = 256;
+/// Primaries of one policy zone.
+pub const ZONE_PRIMARIES: usize = 16;
+/// Addresses of the host of one list on the web.
+pub const LIST_ADDRESSES: usize = 64;
+/// Most keys for zone transfers.
+pub const TSIG_KEYS: usize = 256;
+/// Octets of a file with a key's secret, and of a secret as it is written.
+pub const TSIG_FILE: u64 = 16 << 10;
 
 /// Records that are shown as they are written, for one rule.
 pub const WRITTEN_RECORDS: usize = 100;
@@ -136,6 +152,8 @@ pub const OWNER_RECORDS: usize = 4_096;
 pub const TRANSFER_RECORDS: (usize, usize) = (4, 1_000);
 /// Examples that the audit of a zone keeps of each kind; the rest are only counted.
 pub const AUDIT_EXAMPLES: usize = 1_000;
+/// Rules of each kind that a difference between two versions of a zone names.
+pub const DIFF_EXAMPLES: usize = 20;
 
 /// Bounds of the upstream room.
 pub mod upstream {
@@ -338,6 +356,9 @@ const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
 const _: () =
     assert!(ANSWER_DEADLINE.as_millis() + PLACE_SEARCH.as_millis() < CONTROL_DEADLINE.as_millis());
+const _: () = assert!(ZONE_COMMAND.as_millis() < CONTROL_LONG.as_millis());
+const _: () =
+    assert!(CONTROL_LONG.as_millis() + CONTROL_DEADLINE.as_millis() < DUMP_DEADLINE.as_millis());
 const _: () = assert!(SERVER_ZONES + 2 * 12 <= SERVER_LOOKUPS);
 const _: () = assert!(DRAIN.as_millis() >= ANSWER_DEADLINE.as_millis());
 const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_millis());

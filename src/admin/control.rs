@@ -1,4 +1,5 @@
-//! The control socket: one line of JSON in, one line of JSON out.
+//! The control socket: one line of JSON in, one line of JSON out; behind it the text of a zone, if
+//! that was asked for.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::zones::{self, ZoneText, dump};
 use super::{Operator, Request, owner};
 use crate::limits;
 
@@ -69,7 +71,7 @@ pub async fn serve(socket: Socket, operator: Arc<dyn Operator>) {
                 let operator = Arc::clone(&operator);
                 tokio::spawn(async move {
                     // a client that breaks off has nobody to tell
-                    let _ = timeout(limits::CONTROL_DEADLINE, answer(stream, &*operator)).await;
+                    let _ = timeout(limits::DUMP_DEADLINE, answer(stream, &*operator)).await;
                     drop(place);
                 });
             }
@@ -83,25 +85,34 @@ pub async fn serve(socket: Socket, operator: Arc<dyn Operator>) {
 
 async fn answer(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
     let (mut stream, mut line) = (stream, String::new());
-    BufReader::new((&mut stream).take(REQUEST)).read_line(&mut line).await?;
-    let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => execute(request, operator, &stream).await,
-        Err(e) => json!({ "error": format!("the command cannot be read: {e}") }),
+    let mut reader = BufReader::new((&mut stream).take(REQUEST));
+    timeout(limits::CONTROL_DEADLINE, reader.read_line(&mut line)).await??;
+    let (reply, zone) = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => {
+            let deadline = request.deadline();
+            timeout(deadline, execute(request, operator, &stream)).await?
+        }
+        Err(e) => (json!({ "error": format!("the command cannot be read: {e}") }), None),
     };
     let mut text = reply.to_string();
     text.push('\n');
-    stream.write_all(text.as_bytes()).await?;
+    timeout(limits::CONTROL_DEADLINE, stream.write_all(text.as_bytes())).await??;
+    if let Some(zone) = zone {
+        dump::send(&mut stream, zone).await?;
+    }
     stream.shutdown().await
 }
 
-async fn execute(request: Request, operator: &dyn Operator, from: &UnixStream) -> Value {
+/// The reply, and the text that follows it.
+async fn execute(
+    request: Request,
+    operator: &dyn Operator,
+    from: &UnixStream,
+) -> (Value, Option<ZoneText>) {
     let owner = |sudo_user: Option<String>| owner::of(from, sudo_user.as_deref());
-    match request {
+    let reply = match request {
         Request::Status => status_json(operator),
-        Request::Reload => match operator.reload().await {
-            Ok(text) => json!({ "ok": text }),
-            Err(text) => json!({ "error": text }),
-        },
+        Request::Reload => said(operator.reload().await),
         Request::LogQueries { on } => {
             operator.log_queries(on);
             json!({ "ok": if on { "query log is on" } else { "query log is off" } })
@@ -134,7 +145,16 @@ async fn execute(request: Request, operator: &dyn Operator, from: &UnixStream) -
             or_error(suspended.map(|(now, old)| json!({ "suspended": now, "replaced": old })))
         }
         Request::Resume { sudo_user } => json!({ "ended": operator.resume(&owner(sudo_user)) }),
-    }
+        Request::Zones => zones::list(operator),
+        Request::Zone { zone, ask, sudo_user } => {
+            zones::answer(operator, &zone, ask, &owner(sudo_user)).await
+        }
+        Request::ZoneDump { zone } => match zones::text(operator, &zone) {
+            Ok(text) => return (json!({ "ok": "the text follows" }), Some(text)),
+            Err(text) => json!({ "error": text }),
+        },
+    };
+    (reply, None)
 }
 
 /// Status with its counters as one object.
@@ -146,7 +166,15 @@ pub(super) fn status_json(operator: &dyn Operator) -> Value {
     value
 }
 
-fn or_error(outcome: Result<impl Serialize, String>) -> Value {
+/// The reply of a command that says what came of it.
+pub(super) fn said(outcome: Result<String, String>) -> Value {
+    match outcome {
+        Ok(text) => json!({ "ok": text }),
+        Err(text) => json!({ "error": text }),
+    }
+}
+
+pub(super) fn or_error(outcome: Result<impl Serialize, String>) -> Value {
     outcome.map_or_else(|text| json!({ "error": text }), |value| to_json(&value))
 }
 
@@ -157,30 +185,40 @@ fn to_json(value: &impl Serialize) -> Value {
 
 /// The client's side: sends a command, waits for the reply.
 pub async fn ask(path: &Path, request: &Request) -> Result<Value, String> {
-    let cannot = |e: io::Error| {
-        let path = path.display();
-        match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                format!("{path}: no relay answers here; is it running? (culvert run)")
-            }
-            io::ErrorKind::PermissionDenied => {
-                format!("{path}: not permitted; run as root or as a member of its group")
-            }
-            _ => format!("{path}: {e}"),
-        }
-    };
     let talk = async {
+        let stream = send(path, request).await?;
+        let mut reply = String::new();
+        let reading = stream.take(limits::CONTROL_MESSAGE as u64).read_to_string(&mut reply).await;
+        reading.map_err(|e| cannot(path, &e))?;
+        Ok::<_, String>(reply)
+    };
+    let reply = timeout(request.deadline(), talk)
+        .await
+        .map_err(|_| format!("{}: the relay did not reply in time", path.display()))??;
+    serde_json::from_str(&reply).map_err(|_| "the relay's reply cannot be read".to_owned())
+}
+
+/// Sends a command; the reply comes on the stream.
+pub(super) async fn send(path: &Path, request: &Request) -> Result<UnixStream, String> {
+    let sending = async {
         let mut stream = UnixStream::connect(path).await?;
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
         stream.write_all(line.as_bytes()).await?;
-        let mut reply = String::new();
-        stream.take(limits::CONTROL_MESSAGE as u64).read_to_string(&mut reply).await?;
-        Ok(reply)
+        Ok(stream)
     };
-    let reply = timeout(limits::CONTROL_DEADLINE, talk)
-        .await
-        .map_err(|_| format!("{}: the relay did not reply in time", path.display()))?
-        .map_err(cannot)?;
-    serde_json::from_str(&reply).map_err(|_| "the relay's reply cannot be read".to_owned())
+    sending.await.map_err(|e| cannot(path, &e))
+}
+
+fn cannot(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("{path}: no relay answers here; is it running? (culvert run)")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{path}: not permitted; run as root or as a member of its group")
+        }
+        _ => format!("{path}: {error}"),
+    }
 }

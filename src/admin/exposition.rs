@@ -9,8 +9,10 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::Status;
+use crate::clock;
 use crate::metrics::Counter;
 use crate::upstream::BackendState;
+use crate::zones::ZoneState;
 
 /// Content type of the text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,6 +56,7 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     registry.register("log_dropped", "Log records lost", ConstCounter::new(status.log.dropped));
     exceptions(&mut registry, status);
     zones(&mut registry, status);
+    supplies(&mut registry, status);
     upstreams(&mut registry, status);
     let mut out = String::new();
     encode(&mut out, &registry)?;
@@ -90,6 +93,58 @@ fn zones(registry: &mut Registry, status: &Status) {
     }
 }
 
+/// What only zones from elsewhere have.
+fn supplies(registry: &mut Registry, status: &Status) {
+    let [contact, next, failed, held, waiting, stale, expired, unsaved, alarms] = gauges(
+        registry,
+        [
+            ("zone_contact_age_seconds", "Seconds since the source was last in touch"),
+            ("zone_next_try_seconds", "Seconds until the source is asked next"),
+            ("zone_last_try_failed", "1 if the last try to reach the source failed"),
+            ("zone_held", "1 if a newer version waits for the operator"),
+            ("zone_waiting", "1 if the zone was never loaded"),
+            ("zone_stale", "1 if the source has not been reached for too long"),
+            ("zone_expired", "1 if the zone is past the expire time of its SOA"),
+            ("zone_save_failed", "1 if the version in force could not be saved"),
+            ("zone_alarms", "Alarms of a policy zone"),
+        ],
+    );
+    let [transfers, failures, notified] = counters(
+        registry,
+        [
+            ("zone_transfers", "Versions of a zone that were taken"),
+            ("zone_failures", "Tries to reach the source that failed"),
+            ("zone_notified", "NOTIFYs that were listened to"),
+        ],
+    );
+    let now = clock::wall_millis();
+    let then = |time: &Option<String>| clock::from_rfc3339(time.as_deref()?);
+    for zone in &status.zones {
+        let labels: Labels = vec![("zone", zone.zone.clone())];
+        alarms.get_or_create(&labels).set(zone.alarms.len() as i64);
+        let Some(supply) = &zone.supply else { continue };
+        if let Some(then) = then(&supply.last_contact) {
+            contact.get_or_create(&labels).set(signed(now.saturating_sub(then) / 1000));
+        }
+        if let Some(then) = then(&supply.next_try) {
+            next.get_or_create(&labels).set(signed(then.saturating_sub(now) / 1000));
+        }
+        let is = |states: &[ZoneState]| i64::from(states.contains(&zone.state));
+        failed.get_or_create(&labels).set(supply.failed.into());
+        held.get_or_create(&labels).set(supply.held.is_some().into());
+        waiting.get_or_create(&labels).set(is(&[ZoneState::Waiting]));
+        stale.get_or_create(&labels).set(is(&[ZoneState::Stale]));
+        expired.get_or_create(&labels).set(is(&[ZoneState::Expired, ZoneState::Withdrawn]));
+        unsaved.get_or_create(&labels).set(supply.save_error.is_some().into());
+        failures.get_or_create(&labels).inc_by(supply.failed_total);
+        notified.get_or_create(&labels).inc_by(supply.notified);
+        for (how, count) in [("whole", supply.whole), ("incremental", supply.incremental)] {
+            let labels = vec![("zone", zone.zone.clone()), ("how", how.to_owned())];
+            transfers.get_or_create(&labels).inc_by(count);
+        }
+    }
+}
+
 fn upstreams(registry: &mut Registry, status: &Status) {
     let [up, latency, connections, in_flight] = gauges(
         registry,
@@ -100,20 +155,18 @@ fn upstreams(registry: &mut Registry, status: &Status) {
             ("backend_in_flight", "Queries in flight at a backend"),
         ],
     );
-    let mut counters = |name: &str, help: &str| {
-        let family = Family::<Labels, Count>::default();
-        registry.register(name, help, family.clone());
-        family
-    };
-    let [joined, hedged, shed, late] = [
-        counters("upstream_joined", "Queries that joined an equal one in flight"),
-        counters("upstream_hedged", "Tries sent to a second backend before the first was late"),
-        counters("upstream_shed", "Queries given up because too many were waiting"),
-        counters("upstream_late", "Answers that came too late and went to the cache only"),
-    ];
-    let sent = counters("backend_sent", "Queries sent to a backend");
-    let answered = counters("backend_answered", "Answers of a backend");
-    let failed = counters("backend_failed", "Tries that failed at a backend");
+    let [joined, hedged, shed, late, sent, answered, failed] = counters(
+        registry,
+        [
+            ("upstream_joined", "Queries that joined an equal one in flight"),
+            ("upstream_hedged", "Tries sent to a second backend before the first was late"),
+            ("upstream_shed", "Queries given up because too many were waiting"),
+            ("upstream_late", "Answers that came too late and went to the cache only"),
+            ("backend_sent", "Queries sent to a backend"),
+            ("backend_answered", "Answers of a backend"),
+            ("backend_failed", "Tries that failed at a backend"),
+        ],
+    );
     for upstream in &status.upstreams {
         let labels: Labels = vec![("upstream", upstream.name.clone())];
         joined.get_or_create(&labels).inc_by(upstream.joined);
@@ -145,6 +198,117 @@ fn gauges<const N: usize>(
     })
 }
 
+fn counters<const N: usize>(
+    registry: &mut Registry,
+    families: [(&str, &str); N],
+) -> [Family<Labels, Count>; N] {
+    families.map(|(name, help)| {
+        let family = Family::<Labels, Count>::default();
+        registry.register(name, help, family.clone());
+        family
+    })
+}
+
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{CacheStatus, LogStatus};
+    use crate::policy::set::Mode;
+    use crate::zones::{HeldStatus, SourceKind, SupplyStatus, ZoneStatus};
+
+    fn zone(name: &str, state: ZoneState, supply: Option<SupplyStatus>) -> ZoneStatus {
+        ZoneStatus {
+            zone: name.to_owned(),
+            source: "192.0.2.53".to_owned(),
+            kind: SourceKind::Transfer,
+            state,
+            mode: Mode::Enforce,
+            serial: 7,
+            rules: 3,
+            triggers: Vec::new(),
+            skipped: 0,
+            skipped_first: Vec::new(),
+            duplicates: 0,
+            age_s: 5,
+            error: None,
+            alarms: vec!["a".to_owned(), "b".to_owned()],
+            supply,
+            promoted: None,
+        }
+    }
+
+    fn status(zones: Vec<ZoneStatus>) -> Status {
+        let cache = CacheStatus { entries: 0, bytes: 0, size: 0, hits: 0, misses: 0 };
+        Status {
+            name: "relay-1".to_owned(),
+            version: "0",
+            uptime_s: 0,
+            generation: 1,
+            policy_mode: "enforce",
+            suspended: None,
+            reload_error: None,
+            listeners: Vec::new(),
+            tcp_connections: 0,
+            upstreams: Vec::new(),
+            exceptions: Default::default(),
+            zones,
+            cache,
+            queries: Vec::new(),
+            log: LogStatus { written: 0, dropped: 0, queries: false },
+            policy_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn zones_from_elsewhere() {
+        let now = clock::wall_millis();
+        let held = HeldStatus { serial: 8, rules: 1, since: String::new(), reasons: Vec::new() };
+        let supply = SupplyStatus {
+            failed: true,
+            last_contact: Some(clock::rfc3339(now.saturating_sub(3_600_000))),
+            next_try: Some(clock::rfc3339(now + 600_000)),
+            held: Some(held),
+            save_error: Some("no space left".to_owned()),
+            whole: 2,
+            incremental: 40,
+            failed_total: 5,
+            notified: 6,
+            ..SupplyStatus::default()
+        };
+        let text = text(&status(vec![
+            zone("held.example", ZoneState::Held, Some(supply)),
+            zone("gone.example", ZoneState::Withdrawn, Some(SupplyStatus::default())),
+            zone("file.local", ZoneState::Current, None),
+        ]))
+        .unwrap();
+        let sample = |name: &str, zone: &str| {
+            let start = format!("culvert_zone_{name}{{zone=\"{zone}\"");
+            let line = text.lines().find(|line| line.starts_with(&start))?;
+            line.rsplit(' ').next()?.parse::<u64>().ok()
+        };
+        let held = |name| sample(name, "held.example");
+        assert!(held("contact_age_seconds").is_some_and(|s| (3600..3660).contains(&s)), "{text}");
+        assert!(held("next_try_seconds").is_some_and(|s| (540..=600).contains(&s)), "{text}");
+        for (name, value) in [
+            ("last_try_failed", 1),
+            ("held", 1),
+            ("expired", 0),
+            ("save_failed", 1),
+            ("failures_total", 5),
+            ("notified_total", 6),
+            ("alarms", 2),
+        ] {
+            assert_eq!(held(name), Some(value), "{name}: {text}");
+        }
+        assert_eq!(sample("expired", "gone.example"), Some(1));
+        assert_eq!(sample("contact_age_seconds", "gone.example"), None);
+        assert_eq!((sample("alarms", "file.local"), sample("held", "file.local")), (Some(2), None));
+        let incremental =
+            "culvert_zone_transfers_total{zone=\"held.example\",how=\"incremental\"} 40";
+        assert!(text.contains(incremental), "{text}");
+    }
 }

@@ -1,23 +1,28 @@
 //! Doors for the operator: a control socket for commands, HTTP for metrics and health.
 //!
 //! ```text
-//!   culvert status|reload|allow|... ────────► control (unix socket, one JSON line each way)
+//!   culvert status|reload|allow|zone|... ───► control (unix socket, one JSON line each way)
 //!   Prometheus, load balancers ─────────────► http    (/metrics, /healthz, /status; read-only)
 //!                                   both ask the Operator, whom the assembly supplies
 //! ```
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::name::Name;
+use crate::limits;
 use crate::listener::PortStatus;
 use crate::pipeline::explain::{Asking, Explanation};
+use crate::report::ZoneReport;
 use crate::upstream::{ProbeReport, UpstreamStatus};
-use crate::zones::ZoneStatus;
 use crate::zones::exceptions::Wish;
+use crate::zones::{Difference, SourceKind, ZoneStatus};
 
 use exceptions::{Changed, ExceptionCount, Shown, Suspended};
+use zones::ZoneText;
 
 pub mod control;
 pub mod exceptions;
@@ -26,8 +31,10 @@ mod exposition;
 pub mod http;
 mod owner;
 pub mod render;
+pub mod zones;
 
 pub use explain::Explain;
+pub use zones::Refresh;
 
 /// A future of the operator's answers.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -42,9 +49,9 @@ pub trait Operator: Send + Sync + 'static {
     /// Switches the query log.
     fn log_queries(&self, on: bool);
     /// Forgets cached answers; gives their number.
-    fn flush(&self, name: &crate::dns::name::Name, subtree: bool) -> usize;
+    fn flush(&self, name: &Name, subtree: bool) -> usize;
     /// Cached answers of a name.
-    fn show(&self, name: &crate::dns::name::Name) -> Vec<CachedAnswer>;
+    fn show(&self, name: &Name) -> Vec<CachedAnswer>;
     /// Explains what a client gets, and why.
     fn explain(&self, asking: Asking) -> Answering<'_, Result<Explanation, String>>;
     /// Asks every backend once.
@@ -65,6 +72,28 @@ pub trait Operator: Send + Sync + 'static {
     ) -> Result<(Suspended, Option<Suspended>), String>;
     /// Ends a suspension, and gives it if there was one.
     fn resume(&self, owner: &str) -> Option<Suspended>;
+    /// State of all policy zones, in their order.
+    fn zones(&self) -> Vec<ZoneStatus>;
+    /// State of one. Here and below, the error for a zone that is not there names the nearest one.
+    fn zone_status(&self, zone: &Name) -> Result<ZoneStatus, String>;
+    /// Brings a zone up to date, and says what came of it; what takes longer than
+    /// [`crate::limits::ZONE_COMMAND`] goes on, which the text says.
+    fn zone_refresh(
+        &self,
+        zone: &Name,
+        how: Refresh,
+        by: &str,
+    ) -> Answering<'_, Result<String, String>>;
+    /// Lets a zone's held version take effect.
+    fn zone_accept(&self, zone: &Name, by: &str) -> Answering<'_, Result<String, String>>;
+    /// Lets a zone act that only watches.
+    fn zone_promote(&self, zone: &Name, by: &str) -> Answering<'_, Result<String, String>>;
+    /// What a zone's held version would change.
+    fn zone_diff(&self, zone: &Name) -> Answering<'_, Result<Difference, String>>;
+    /// What a zone that only watches would have done.
+    fn zone_report(&self, zone: &Name) -> Result<ZoneReport, String>;
+    /// The rules in force as a master file.
+    fn zone_dump(&self, zone: &Name) -> Result<ZoneText, String>;
 }
 
 /// One command on the control socket.
@@ -126,6 +155,32 @@ pub enum Request {
         /// Who became root to ask for it, as far as the client knows.
         sudo_user: Option<String>,
     },
+    /// State of all policy zones.
+    Zones,
+    /// Ask something about one zone.
+    Zone {
+        /// Its name in text form.
+        zone: String,
+        /// What is asked.
+        ask: zones::Ask,
+        /// Who became root to ask for it, as far as the client knows.
+        sudo_user: Option<String>,
+    },
+    /// The text of a zone; the reply is that of [`zones::dump`].
+    ZoneDump {
+        /// Its name in text form.
+        zone: String,
+    },
+}
+
+impl Request {
+    /// The reply must be there within this.
+    fn deadline(&self) -> Duration {
+        match self {
+            Request::Zone { .. } => limits::CONTROL_LONG,
+            _ => limits::CONTROL_DEADLINE,
+        }
+    }
 }
 
 /// State of the relay.
@@ -240,6 +295,9 @@ impl Status {
 pub struct ZoneSummary {
     /// Zone name.
     pub zone: String,
+    /// Where it comes from, if that is another host; a check does not ask there, and knows of no
+    /// rules.
+    pub elsewhere: Option<String>,
     /// Serial of its SOA.
     pub serial: u32,
     /// Rules it holds.
@@ -257,6 +315,7 @@ impl ZoneSummary {
     pub fn of(zone: &ZoneStatus) -> ZoneSummary {
         ZoneSummary {
             zone: zone.zone.clone(),
+            elsewhere: (zone.kind != SourceKind::File).then(|| zone.source.clone()),
             serial: zone.serial,
             rules: zone.rules,
             skipped: zone.skipped,

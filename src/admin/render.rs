@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::exceptions;
+use super::zones::words;
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;
@@ -111,11 +112,12 @@ fn zones(out: &mut String, v: &Value) {
         if let Some(error) = zone["error"].as_str() {
             let _ = writeln!(out, "    A NEWER VERSION IS NOT IN FORCE: {error}");
         }
+        words::in_status(out, zone);
         skipped(out, zone);
     }
 }
 
-fn skipped(out: &mut String, zone: &Value) {
+pub(super) fn skipped(out: &mut String, zone: &Value) {
     let (skipped, duplicates) = (number(&zone["skipped"]), number(&zone["duplicates"]));
     if skipped > 0 {
         let _ = writeln!(out, "    records that are no usable rules: {skipped}");
@@ -239,6 +241,10 @@ pub fn checked(v: &Value) -> String {
         }
     }
     for zone in list(&v["zones"]) {
+        if let Some(source) = zone["elsewhere"].as_str() {
+            indented(&mut out, 2, &format!("{:<28} comes from {source}", text(&zone["zone"])));
+            continue;
+        }
         let _ = writeln!(
             out,
             "  {:<28} serial {:<11} {:>9} rules",
@@ -299,7 +305,7 @@ pub(super) fn text(v: &Value) -> String {
 }
 
 /// `5 s`, `3 min`, `2 h`, `4 d`: the largest unit that fits.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -336,7 +342,8 @@ mod tests {
                 "backends": [{"address": "207.167.127.80:443", "state": "up", "standby": true,
                               "latency_ms": 12.34, "sent": 123_456_789, "failed": 1234}]}],
             "zones": [{"zone": "feed.vendor.example", "mode": "monitor", "serial": 2_026_112_101,
-                       "rules": 1_000_000, "age_s": 7_300, "skipped": 0, "duplicates": 0}],
+                       "rules": 1_000_000, "age_s": 7_300, "skipped": 0, "duplicates": 0,
+                       "state": "held", "alarms": ["word ".repeat(20).trim()]}],
             "cache": {"entries": 100_000, "bytes": 67_108_864, "size": 67_108_864,
                       "hits": 1_000_000, "misses": 100_000},
             "queries": {"received": 1_234_567, "answered": 1_234_000},
@@ -347,6 +354,9 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         assert!(text.contains("2 h old") && text.contains("207.167.127.80:443"));
+        let held =
+            "\n    HELD: a newer version waits for your word; see culvert zones\n    ALARM: word";
+        assert!(text.contains(held), "{text}");
     }
 
     #[test]
@@ -355,14 +365,15 @@ mod tests {
                        it to policies if its rules should hold for these clients";
         let file = "/etc/culvert/culvert.toml";
         let checked = json!({
-            "file": file, "upstreams": 1, "zones": [],
+            "file": file, "upstreams": 1, "zones": [
+                {"zone": "feed.example", "elsewhere": "192.0.2.53, 198.51.100.53:5353"}],
             "warnings": [{"file": file, "line": 12, "column": 12, "key": "group[].policies",
                           "message": message}],
         });
         let text = super::checked(&checked);
-        assert!(
-            text.starts_with(&format!("{file}: good; 1 upstream, 0 policy zones, 1 warning\n"))
-        );
+        assert!(text.starts_with(&format!("{file}: good; 1 upstream, 1 policy zone, 1 warning\n")));
+        let feed = "\n  feed.example                 comes from 192.0.2.53, 198.51.100.53:5353\n";
+        assert!(text.contains(feed), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         let words: Vec<&str> = text.split_whitespace().collect();
         let warning = format!("warning: {file}:12:12: group[].policies: {message}");

@@ -111,6 +111,6 @@ fn millis(length: Duration) -> u64 {
 }
 
 /// Who became root by sudo. The relay takes it from root only.
-fn sudo_user() -> Option<String> {
+pub(super) fn sudo_user() -> Option<String> {
     std::env::var("SUDO_USER").ok()
 }

@@ -8,16 +8,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::admin::control;
-use crate::admin::{Request, render};
+use crate::admin::{Request, render, zones as zone_replies};
 use crate::config;
 use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
 use crate::policy::exceptions::Verdict;
 
 mod exceptions;
-
 mod explain;
 mod zone_check;
+mod zones;
 
 /// Exit code for faults of the configuration or the zones (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -81,6 +81,14 @@ enum Command {
     Block(exceptions::Except),
     /// List the names let through or blocked by hand, or remove some
     Exceptions(exceptions::Listed),
+    /// List the policy zones: source, state, serial, rules, age, and what is wrong
+    Zones {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Look at one policy zone, bring it up to date, or decide about it
+    #[command(subcommand)]
+    Zone(zones::Zone),
     /// Suspend all policy for a while, or resume it
     #[command(subcommand)]
     Policy(exceptions::Policy),
@@ -151,12 +159,19 @@ struct Form {
 
 /// Which running relay is meant.
 #[derive(clap::Args)]
-struct At {
+struct Place {
     #[command(flatten)]
     config: Config,
     /// Control socket, if not the configuration's
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+}
+
+/// The same, for commands that print JSON if they are told to.
+#[derive(clap::Args)]
+struct At {
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     form: Form,
 }
@@ -186,6 +201,8 @@ pub fn main() -> ExitCode {
         Command::Allow(wish) => wish.ask(Verdict::Allow),
         Command::Block(wish) => wish.ask(Verdict::Block),
         Command::Exceptions(listed) => listed.ask(),
+        Command::Zones { at } => ask(&at, Request::Zones, zone_replies::words::table),
+        Command::Zone(zone) => zone.run(),
         Command::Policy(policy) => policy.ask(),
         Command::Demo { check, listen } => demo::main(listen, check),
         Command::Template => {
@@ -239,11 +256,7 @@ fn exit_code(trouble: &Trouble) -> ExitCode {
 
 /// Sends a request to the running relay and prints the reply.
 fn ask(at: &At, request: Request, words: impl FnOnce(&Value) -> String) -> ExitCode {
-    let reply = control_path(at).and_then(|path| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| format!("no runtime can be made: {e}"))?;
-        runtime.block_on(control::ask(&path, &request))
-    });
+    let reply = talk(&at.place, async |path| control::ask(path, &request).await);
     let reply = reply.unwrap_or_else(|text| json!({ "error": text }));
     let failed = reply.get("error").is_some();
     if at.form.json {
@@ -256,11 +269,22 @@ fn ask(at: &At, request: Request, words: impl FnOnce(&Value) -> String) -> ExitC
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// Runs a conversation over the control socket.
+fn talk<T, E: From<String>>(
+    place: &Place,
+    with: impl AsyncFnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let path = control_path(place)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("no runtime can be made: {e}"))?;
+    runtime.block_on(with(&path))
+}
+
 /// The control socket that was named, or the one in the configuration.
-fn control_path(at: &At) -> Result<PathBuf, String> {
-    match &at.control {
+fn control_path(place: &Place) -> Result<PathBuf, String> {
+    match &place.control {
         Some(path) => Ok(path.clone()),
-        None => match config::load(&at.config.config) {
+        None => match config::load(&place.config.config) {
             Ok(settings) => Ok(settings.server.control),
             Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
         },

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::spelling::quote;
+use super::settings::Primary;
+use super::spelling::{domain, quote};
+use super::url;
 
 /// An entry of `server.listen`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +77,40 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
         return Err(format!("{} is not the address of one server", quote(text)));
     }
     Ok(found)
+}
+
+/// Port of zone transfers.
+const TRANSFER_PORT: u16 = 53;
+/// Port of zone transfers over TLS (RFC 9103 section 7.1).
+const TLS_PORT: u16 = 853;
+
+/// Reads a server that zones are transferred from: an address as [`address`] has it, or
+/// `tls://ADDRESS#NAME` with the name on the server's certificate.
+pub(super) fn primary(text: &str) -> Result<Primary, String> {
+    let Some(rest) = text.strip_prefix("tls://") else {
+        let address = numeric(text)?.with_default_port(TRANSFER_PORT);
+        return Ok(Primary { address, tls_name: None });
+    };
+    let Some((address, name)) = rest.split_once('#') else {
+        let cure = "write for example \"tls://192.0.2.53#dns.vendor.example\"";
+        return Err(format!("the name on the server's certificate is missing; {cure}"));
+    };
+    let address = numeric(address)?.with_default_port(TLS_PORT);
+    let wrong = |_| format!("{} is no name that a certificate could be for", quote(name));
+    let tls_name = url::host_name(name).map_err(wrong)?;
+    Ok(Primary { address, tls_name: Some(tls_name) })
+}
+
+/// The address of a primary; for a name it says why that will not do.
+fn numeric(text: &str) -> Result<Address, String> {
+    address(text).map_err(|message| match domain(text) {
+        Ok(_) if text.contains('.') && text.bytes().any(|b| b.is_ascii_alphabetic()) => {
+            let why = "names of primaries are not looked up, since policy must not depend on an \
+                answer that it would have to judge";
+            format!("{} is a name; write the primary's IP address: {why}", quote(text))
+        }
+        _ => message,
+    })
 }
 
 /// Reads `interfaces:PORT`, `ADDR:PORT` or `[V6]:PORT`.

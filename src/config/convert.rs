@@ -13,12 +13,15 @@ use toml::de::{DeInteger, DeValue};
 use super::address::{self, Address, Allow, Listen};
 use super::quantity::{self, no_unit, show_duration, show_size};
 use super::settings::{
-    Action, Ede, Enforcement, Hits, LogFormat, Mode, Outside, UntilLoaded, ZoneFormat,
+    Action, Checksum, Ede, Enforcement, Expired, Hits, LogFormat, Mode, Outside, Primary,
+    UntilLoaded, ZoneFormat,
 };
 use super::spelling::{self, nearest, not_among, quote};
-use super::table::{ACTIONS, Kind};
+use super::table::{ACTIONS, ALGORITHMS, Kind};
+use super::tsig::{self, Octets};
 use super::url::{self, Secret, Url};
 use crate::dns::name::Name;
+use crate::dns::tsig::Algorithm;
 
 /// Most entries of any list.
 const MAX_LIST: usize = 4096;
@@ -51,6 +54,9 @@ pub(super) enum Value {
     Addresses(Vec<At<Address>>),
     Url(Url),
     UrlPaths(Vec<At<Secret>>),
+    Primaries(Vec<At<Primary>>),
+    Checksum(Checksum),
+    Base64(Octets),
     Status(Option<SocketAddr>),
     Action(Action),
     Hits(Hits),
@@ -90,6 +96,9 @@ from_value! {
     Addresses: Vec<At<Address>>,
     Url: Url,
     UrlPaths: Vec<At<Secret>>,
+    Primaries: Vec<At<Primary>>,
+    Checksum: Checksum,
+    Base64: Octets,
     Status: Option<SocketAddr>,
     Action: Action,
     Hits: Hits,
@@ -109,7 +118,14 @@ macro_rules! from_choice {
     )+ };
 }
 
-from_choice!(Outside, Mode, Ede, Enforcement, LogFormat, ZoneFormat);
+from_choice!(Outside, Mode, Ede, Enforcement, Expired, LogFormat, ZoneFormat);
+
+impl FromValue for Algorithm {
+    fn from_value(value: &Value) -> Option<Algorithm> {
+        let Value::Choice(index) = value else { return None };
+        Algorithm::ALL.into_iter().find(|known| ALGORITHMS.get(*index) == Some(&known.as_str()))
+    }
+}
 
 /// Reads a value. What does not fit is complained about; of a list the good entries remain.
 pub(super) fn convert(
@@ -140,11 +156,14 @@ pub(super) fn convert(
         Kind::Addresses { min } => list(value, min, out, address::address).map(Value::Addresses),
         Kind::Url => leaf(value, out, url::url).map(Value::Url),
         Kind::UrlPaths => list(value, 1, out, url::url_path).map(Value::UrlPaths),
+        Kind::Primaries => list(value, 1, out, address::primary).map(Value::Primaries),
+        Kind::ListUrl => leaf(value, out, url::list_url).map(Value::Url),
+        Kind::Checksum => leaf(value, out, url::checksum).map(Value::Checksum),
+        Kind::Base64 => leaf(value, out, tsig::base64).map(Value::Base64),
         Kind::Status => leaf(value, out, address::status).map(Value::Status),
         Kind::Action => leaf(value, out, action).map(Value::Action),
         Kind::Hits => leaf(value, out, hits).map(Value::Hits),
         Kind::UntilLoaded => leaf(value, out, until_loaded).map(Value::UntilLoaded),
-        Kind::Anything => None,
     }
 }
 

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::address::Allow;
 use super::convert::At;
 use super::fault::Report;
-use super::resolve::{Policies, Resolver, advice, is_reserved, values};
+use super::policies::Policies;
+use super::resolve::{Resolver, advice, is_reserved, values};
 use super::settings::{Group, Mode, Policy};
 use super::spelling::quote;
 use super::upstreams::Upstreams;
@@ -161,9 +162,10 @@ pub(super) fn warn(
             report.warn(at, key, message);
             continue;
         }
-        // every zone comes from a file of this host so far; one that is off has no say anyway
+        // feeds are left out on purpose, the operator's own rules by mistake; a zone that is off
+        // has no say anyway
         let left_out = |(index, policy): &(usize, &Policy)| {
-            policy.mode != Mode::Off && !listed.contains(index)
+            !policy.source.is_remote() && policy.mode != Mode::Off && !listed.contains(index)
         };
         for (_, policy) in policies.iter().enumerate().filter(left_out) {
             let message = format!(

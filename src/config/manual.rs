@@ -23,7 +23,7 @@ pub fn template() -> String {
         }
         for setting in settings_of(section.path) {
             out.push('\n');
-            prose(&mut out, &remark(setting.help, setting.status));
+            prose(&mut out, setting.help);
             let (note, value) = match setting.missing {
                 Missing::Default(value) => {
                     (format!("{}.", capital(&setting.kind.describe())), value)
@@ -88,7 +88,8 @@ addresses = [\"192.0.2.1\", \"192.0.2.2\"]
   `\"10MB\"`.
 - Relative paths start at the folder of the configuration file.
 - Lists are lists even with one entry: `[\"192.0.2.1\"]`. No entry may occur twice.
-- The path of a URL is a secret. It is in no message, log or metric.
+- The path of a URL is a secret, and so is what a key signs with. Neither is in any message, log
+  or metric.
 - The file has at most 1 MiB, and a list at most 4096 entries.
 - An upstream must not be one of our own listeners. With \"interfaces:PORT\" or a wildcard address
   this covers all loopback addresses, and at the start the addresses of the host.
@@ -103,11 +104,10 @@ fn section_text(section: &Section) -> String {
 
 /// One line of a section's table.
 fn row(setting: &Setting) -> String {
-    let default = match (setting.status, setting.missing) {
-        (Status::NotYet(_), _) => "".to_owned(),
-        (_, Missing::Default(value)) => format!("`{value}`"),
-        (_, Missing::Means(what, _)) => what.to_owned(),
-        (_, Missing::Fault(_)) => "must be given".to_owned(),
+    let default = match setting.missing {
+        Missing::Default(value) => format!("`{value}`"),
+        Missing::Means(what, _) => what.to_owned(),
+        Missing::Fault(_) => "must be given".to_owned(),
     };
     let (key, kind, help) = (setting.key(), setting.kind.describe(), setting.help);
     format!("| `{key}` | {kind} | {default} | {help} |\n")

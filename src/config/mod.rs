@@ -17,8 +17,9 @@
 //! ```
 //!
 //! `table` is the only place that knows which keys exist, what they take and what they default
-//! to. `spelling`, `address`, `quantity` and `url` read single values. Nothing here prints a
-//! URL's path: it is the secret that names the operator's account at the service.
+//! to. `spelling`, `address`, `quantity` and `url` read single values; `upstreams`, `policies`,
+//! `tsig` and `groups` make sense of whole sections. Nothing here prints a URL's path: it is the
+//! secret that names the operator's account at the service. Nor is a key's secret printed.
 
 mod address;
 mod convert;
@@ -26,11 +27,13 @@ mod fault;
 mod groups;
 mod loops;
 mod manual;
+mod policies;
 pub(crate) mod quantity;
 mod resolve;
 mod settings;
 mod spelling;
 mod table;
+mod tsig;
 mod upstreams;
 mod url;
 mod walk;
@@ -47,6 +50,7 @@ use toml::de::DeTable;
 pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
 pub use manual::{markdown, template};
+pub(crate) use resolve::advice;
 pub use settings::*;
 pub use url::Secret;
 

@@ -11,12 +11,14 @@ use super::convert::At;
 use super::fault::Report;
 use super::groups;
 use super::loops::{LOOP, Place, collides};
+use super::policies::{self, Around};
 use super::settings::{
-    Cache, Canary, EXCEPTIONS_ZONE, Hits, Local, Log, Policy, ResponsePolicy, Route, Server,
-    Settings, Status, ZoneFormat,
+    Cache, Canary, EXCEPTIONS_ZONE, Hits, Local, Log, ResponsePolicy, Route, Server, Settings,
+    Status,
 };
 use super::spelling::{nearest, quote, quote_path};
 use super::table::{MAX_POLICIES, MAX_UPSTREAMS};
+use super::tsig;
 use super::upstreams::{self, Upstreams};
 use super::walk::{Document, Part};
 use crate::dns::name::Name;
@@ -36,7 +38,9 @@ pub(super) fn resolve(
     let server = resolver.server(document.one("server"));
     let upstreams = upstreams::resolve(document.all("upstream[]"), &server, &mut resolver);
     let routes = resolver.routes(document.all("route[]"), &upstreams);
-    let policies = resolver.policies(document.all("policy[]"));
+    let keys = tsig::resolve(document.all("tsig[]"), &mut resolver);
+    let around = Around { server: &server, keys: &keys };
+    let policies = policies::resolve(document.all("policy[]"), &around, &mut resolver);
     let parts = document.all("group[]");
     let groups = groups::resolve(parts, &policies, &upstreams, &mut resolver);
     let cache = resolver.cache(document.one("cache"));
@@ -59,6 +63,7 @@ pub(super) fn resolve(
         routes,
         local: local(document),
         policies: policies.list,
+        tsig: keys.list,
         response_policy: response_policy(document.one("response_policy")),
         groups,
         cache,
@@ -67,16 +72,6 @@ pub(super) fn resolve(
         status,
         warnings: resolver.report.take_warnings(),
     })
-}
-
-/// The policy zones of the file.
-pub(super) struct Policies {
-    /// Those without a fault.
-    pub(super) list: Vec<Policy>,
-    /// Names of all sections in order.
-    pub(super) zones: Vec<Name>,
-    /// False if some section's zone could not be read.
-    pub(super) zones_known: bool,
 }
 
 /// What the parts of the resolution share.
@@ -94,9 +89,14 @@ impl Resolver<'_, '_> {
 
     /// The path of a file that must be there and readable.
     pub(super) fn readable(&mut self, part: &Part, key: &str) -> Option<PathBuf> {
+        self.opened(part, key).map(|(path, _)| path)
+    }
+
+    /// The same, with the file.
+    pub(super) fn opened(&mut self, part: &Part, key: &str) -> Option<(PathBuf, File)> {
         let path = self.folder.join(part.given::<PathBuf>(key)?);
-        match super::open(&path).map(drop::<File>) {
-            Ok(()) => Some(path),
+        match super::open(&path) {
+            Ok(file) => Some((path, file)),
             Err(message) => {
                 let shown = quote_path(&path.display().to_string());
                 self.fault(part, key, format!("{shown} {message}"));
@@ -181,63 +181,12 @@ impl Resolver<'_, '_> {
     }
 
     /// A fault if the zone is the one that exceptions have.
-    fn refuse_reserved(&mut self, zone: &At<Name>, key: &str) {
+    pub(super) fn refuse_reserved(&mut self, zone: &At<Name>, key: &str) {
         if is_reserved(&zone.value) {
             let message = "this zone name is reserved: Culvert's own exceptions act under it; \
                 take another name";
             self.report.add(zone.at, key, message);
         }
-    }
-
-    fn policies(&mut self, parts: &[Part]) -> Policies {
-        if let Some(part) = parts.get(MAX_POLICIES) {
-            let message = format!("there are more than {MAX_POLICIES} policy zones");
-            self.report.add(part.at, "policy[]", message);
-        }
-        let mut seen: HashMap<Name, usize> = HashMap::new();
-        let (mut list, mut zones) = (Vec::new(), Vec::new());
-        for part in parts {
-            self.required(part, "zone");
-            // a zone that another source would fill has been answered with "not yet" already
-            if !["primaries", "url"].iter().any(|key| part.has(key)) {
-                self.required(part, "file");
-            }
-            let zone: Option<Name> = part.given("zone");
-            if let Some(zone) = zone {
-                zones.push(zone);
-                self.refuse_reserved(&At { at: part.at("zone"), value: zone }, part.key("zone"));
-            }
-            if let Some(first) = zone.and_then(|zone| seen.insert(zone, part.at("zone"))) {
-                let line = self.report.line(first);
-                let message = format!("the zone is given already, on line {line}");
-                self.fault(part, "zone", message);
-            }
-            let format: ZoneFormat = part.value("format");
-            if format == ZoneFormat::Rpz && part.has("subdomains") && !part.is_bad("format") {
-                let message = "goes with the formats \"domains\" and \"hosts\" only, since rules \
-                    of \"rpz\" say it themselves (\"*.name\"); take it out";
-                self.fault(part, "subdomains", message);
-            }
-            let file = self.readable(part, "file");
-            let (Some(zone), Some(file)) = (zone, file) else { continue };
-            list.push(Policy {
-                zone,
-                file,
-                format,
-                subdomains: part.value("subdomains"),
-                mode: part.value("mode"),
-                action: part.value("action"),
-                recursive_only: part.value("recursive_only"),
-                add_soa: part.value("add_soa"),
-                max_ttl: part.given("max_ttl"),
-                ede: part.value("ede"),
-                log: part.value("log"),
-                until_loaded: part.value("until_loaded"),
-                max_rules: part.value("max_rules"),
-            });
-        }
-        let zones_known = zones.len() == parts.len();
-        Policies { list, zones, zones_known }
     }
 
     fn cache(&mut self, part: &Part) -> Cache {
@@ -301,6 +250,7 @@ fn response_policy(part: &Part) -> ResponsePolicy {
         nsdname: part.value("nsdname"),
         svcb_hints: part.value("svcb_hints"),
         ede_zone: part.value("ede_zone"),
+        guard: values(part.value("guard")),
     }
 }
 
@@ -314,7 +264,7 @@ pub(super) fn is_reserved(zone: &Name) -> bool {
 }
 
 /// What to write instead of a word that is not among the known ones, of which there may be none.
-pub(super) fn advice(word: &str, known: &[String]) -> String {
+pub(crate) fn advice(word: &str, known: &[String]) -> String {
     if known.is_empty() {
         return "there is none".to_owned();
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ use super::fault::Fault;
 use super::loops::Place;
 use super::url::Secret;
 use crate::dns::name::Name;
+use crate::dns::tsig::Key;
 
 /// Zone name under which Culvert's own exceptions act, in every group and before all other zones;
 /// no `[[policy]]` and no route has it.
@@ -52,6 +54,8 @@ pub struct Settings {
     pub local: Local,
     /// Policy zones in their order; zone names are unique.
     pub policies: Vec<Policy>,
+    /// Keys of zone transfers; names are unique. At most [`crate::limits::TSIG_KEYS`].
+    pub tsig: Vec<Arc<Key>>,
     /// What holds for all policy zones.
     pub response_policy: ResponsePolicy,
     /// Clients with policy zones or an upstream of their own; names are unique, and no network
@@ -179,9 +183,9 @@ pub struct Local {
 pub struct Policy {
     /// Name of the zone.
     pub zone: Name,
-    /// The file with its rules.
-    pub file: PathBuf,
-    /// How the file is written.
+    /// Where its rules are.
+    pub source: PolicySource,
+    /// How a file or a list is written; without meaning for [`PolicySource::Primaries`].
     pub format: ZoneFormat,
     /// The names of a list stand for all names below them too; without meaning for
     /// [`ZoneFormat::Rpz`].
@@ -200,10 +204,101 @@ pub struct Policy {
     pub ede: Ede,
     /// Matches are written to the hit log.
     pub log: bool,
-    /// What happens while no copy of the zone is there.
+    /// What happens while no copy of a zone from elsewhere is there; without meaning for files.
     pub until_loaded: UntilLoaded,
+    /// How its supply is watched over; without meaning for files.
+    pub care: Care,
     /// A version of the zone with more rules is not taken.
     pub max_rules: u64,
+}
+
+/// Where the rules of a policy zone are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A file of this host.
+    File(PathBuf),
+    /// Servers that it is transferred from.
+    Primaries(Transfer),
+    /// A list on the web.
+    Url(Download),
+}
+
+impl PolicySource {
+    /// True if the rules come from another host.
+    pub fn is_remote(&self) -> bool {
+        !matches!(self, PolicySource::File(_))
+    }
+}
+
+/// A zone that is transferred (RFC 5936, RFC 1995).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The servers in the order they are tried; never empty, none twice.
+    pub primaries: Vec<Primary>,
+    /// The key that both sides sign with.
+    pub tsig: Option<Arc<Key>>,
+    /// Who may send NOTIFY besides the primaries.
+    pub notify_from: Vec<IpNet>,
+    /// PEM file of the roots for primaries over TLS; `None`: the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// A server that a zone is transferred from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Primary {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Over TLS: the name on its certificate, a host name in lower case or an IP address.
+    pub tls_name: Option<String>,
+}
+
+/// A list that is downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// The whole URL, https only.
+    pub url: Secret,
+    /// Addresses of its host; empty: they are looked up. None twice.
+    pub addresses: Vec<SocketAddr>,
+    /// PEM file of the roots; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// What the list's octets must hash to.
+    pub sha256: Option<Checksum>,
+    /// Time between looks, before jitter.
+    pub refresh: Duration,
+}
+
+/// A SHA-256 checksum, or where it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// The checksum itself.
+    Fixed([u8; 32]),
+    /// An https URL.
+    At(Secret),
+}
+
+/// How the supply of a zone from elsewhere is watched over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Care {
+    /// What happens past the expire time of its SOA.
+    pub expired: Expired,
+    /// A version that loses more than this share of the rules, in percent, is held; 100: none.
+    pub max_loss: u8,
+    /// A version held for its loss takes effect after this long; `None`: never by itself.
+    pub hold_max: Option<Duration>,
+    /// Without contact for this many times its refresh time, it raises an alarm; 0: never.
+    pub alarm_after: u32,
+    /// Most octets of one transfer or download.
+    pub max_bytes: u64,
+}
+
+words! {
+    /// What happens past the expire time of a zone's SOA.
+    Expired {
+        /// The rules go on, with an alarm.
+        Keep = "keep",
+        /// The rules do not act.
+        Withdraw = "withdraw",
+    }
 }
 
 words! {
@@ -301,6 +396,8 @@ pub struct ResponsePolicy {
     pub svcb_hints: bool,
     /// The text of the extended error (RFC 8914) names the policy zone.
     pub ede_zone: bool,
+    /// Names that no zone from elsewhere may begin to cover without the operator's consent.
+    pub guard: Vec<Name>,
 }
 
 words! {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::quantity::{show_duration, show_size};
-use super::settings::{Ede, Enforcement, LogFormat, Mode, Outside, ZoneFormat};
+use super::settings::{Ede, Enforcement, Expired, LogFormat, Mode, Outside, ZoneFormat};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +50,18 @@ pub(super) enum Kind {
     },
     Url,
     UrlPaths,
+    /// Servers to transfer a zone from.
+    Primaries,
+    /// The URL of a list.
+    ListUrl,
+    /// A SHA-256 checksum, or where it is published.
+    Checksum,
+    /// A secret in base64.
+    Base64,
     Status,
     Action,
     Hits,
     UntilLoaded,
-    /// Never looked at; the key is not for this version.
-    Anything,
 }
 
 /// What holds when a key is left out.
@@ -69,11 +75,11 @@ pub(super) enum Missing {
     Fault(&'static str),
 }
 
-/// Whether this version acts on a key.
+/// Whether this version acts on a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Status {
     Ready,
-    /// The key is known and refused; the text says what there is instead.
+    /// It is known and refused; the text says what there is instead.
     NotYet(&'static str),
 }
 
@@ -85,7 +91,6 @@ pub(super) struct Setting {
     pub(super) kind: Kind,
     pub(super) missing: Missing,
     pub(super) help: &'static str,
-    pub(super) status: Status,
 }
 
 /// One section.
@@ -164,11 +169,14 @@ impl Kind {
             Kind::Addresses { .. } => "a list of addresses".to_owned(),
             Kind::Url => "an https URL".to_owned(),
             Kind::UrlPaths => "a list of URL paths".to_owned(),
+            Kind::Primaries => "a list of addresses, or of \"tls://ADDR#NAME\"".to_owned(),
+            Kind::ListUrl => "an https URL".to_owned(),
+            Kind::Checksum => "64 hexadecimal digits, or an https URL".to_owned(),
+            Kind::Base64 => "base64".to_owned(),
             Kind::Status => "an address with a port, or \"off\"".to_owned(),
             Kind::Action => format!("one of \"{}\" or \"cname:NAME\"", ACTIONS.join("\", \"")),
             Kind::Hits => "\"journal\", \"stderr\" or a path".to_owned(),
             Kind::UntilLoaded => "\"servfail\" or \"open-after-DURATION\"".to_owned(),
-            Kind::Anything => "not in this version".to_owned(),
         }
     }
 }
@@ -177,12 +185,14 @@ impl Kind {
 pub(super) const ACTIONS: &[&str] =
     &["given", "passthru", "drop", "tcp-only", "nxdomain", "nodata"];
 
+/// The words of `tsig[].algorithm`, the default first.
+pub(super) const ALGORITHMS: &[&str] =
+    &["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha1", "hmac-md5"];
+
 /// Most policy zones.
 pub(super) const MAX_POLICIES: usize = 64;
 /// Most upstreams.
 pub(super) const MAX_UPSTREAMS: usize = 64;
-
-const FILES_ONLY: &str = "policy zones come from files; give `file`";
 
 const fn ready(path: &'static str, help: &'static str) -> Section {
     Section { path, help, status: Status::Ready }
@@ -210,13 +220,14 @@ pub(super) static SECTIONS: &[Section] = &[
     ),
     ready(
         "policy[]",
-        "Response policy zones in their order: the first zone with a match wins. At most 64.",
+        "Response policy zones in their order: the first zone with a match wins. At most 64. Each \
+         comes from a file (`file`), by zone transfer (`primaries`) or from the web (`url`).",
     ),
     ready("response_policy", "What holds for all policy zones."),
-    later(
+    ready(
         "tsig[]",
-        "there are no zone transfers that a key could sign; take the section out",
-        "Keys for zone transfers.",
+        "Keys that sign zone transfers and NOTIFY (TSIG, RFC 8945). Each has either `secret_file` \
+         or `secret`. The secrets are in no message, log or status. At most 256.",
     ),
     ready(
         "group[]",
@@ -230,7 +241,11 @@ pub(super) static SECTIONS: &[Section] = &[
         "Names or clients that are let through for a time.",
     ),
     ready("cache", "The answer cache. Answers are kept as the upstream gave them."),
-    ready("canary", "Names that show whether the service and its policy work."),
+    ready(
+        "canary",
+        "Names that show whether the service and its policy work. A new version of a transferred \
+         or downloaded zone that would change what holds for them waits for `culvert zone accept`.",
+    ),
     ready("log", "Policy hits are logged, and nothing else unless told."),
     ready("status", "Metrics, health and status over HTTP."),
 ];
@@ -241,14 +256,10 @@ const fn seconds(count: u64) -> Duration {
 
 const DAY: Duration = seconds(86_400);
 const WEEK: Duration = seconds(7 * 86_400);
+const MONTH: Duration = seconds(30 * 86_400);
 
 const fn key(path: &'static str, kind: Kind, missing: Missing, help: &'static str) -> Setting {
-    Setting { path, kind, missing, help, status: Status::Ready }
-}
-
-const fn not_yet(path: &'static str, reason: &'static str, help: &'static str) -> Setting {
-    let missing = Missing::Means("not in this version", "\"\"");
-    Setting { path, kind: Kind::Anything, missing, help, status: Status::NotYet(reason) }
+    Setting { path, kind, missing, help }
 }
 
 use Missing::{Default, Fault, Means};
@@ -336,7 +347,8 @@ pub(super) static SETTINGS: &[Setting] = &[
 
     key("policy[].zone", Kind::Name, Fault("\"block.local\""),
         "Name of the policy zone; unique."),
-    key("policy[].file", Kind::Path, Fault("\"rpz/block.rpz\""),
+    key("policy[].file", Kind::Path,
+        Means("the zone comes from elsewhere, see `primaries` and `url`", "\"rpz/block.rpz\""),
         "The file with its rules, written as `format` says."),
     key("policy[].format", Kind::Choice(ZoneFormat::WORDS), Default("\"rpz\""),
         "\"rpz\" is a master file with rules (RPZ); \"domains\" a list of names to block, one a \
@@ -344,10 +356,36 @@ pub(super) static SETTINGS: &[Setting] = &[
     key("policy[].subdomains", Kind::Bool, Default("true"),
         "The names of a list stand for all names below them too. Goes with the formats \
          \"domains\" and \"hosts\" only."),
-    not_yet("policy[].primaries", FILES_ONLY, "Servers to transfer the zone from."),
-    not_yet("policy[].notify_from", FILES_ONLY, "Who may send NOTIFY besides the primaries."),
-    not_yet("policy[].tsig", FILES_ONLY, "Key that signs the transfers."),
-    not_yet("policy[].url", FILES_ONLY, "List to download."),
+    key("policy[].primaries", Kind::Primaries,
+        Means("a file or a list, see `file` and `url`",
+              "[\"192.0.2.53\", \"198.51.100.53:5353\", \"tls://192.0.2.54#dns.vendor.example\"]"),
+        "Servers to transfer the zone from (AXFR, IXFR), tried in this order: IP or IP:PORT, or \
+         over TLS (RFC 9103) \"tls://IP#NAME\" or \"tls://IP:PORT#NAME\" with the name on the \
+         server's certificate. Ports 53 and 853 if none is given. At most 16."),
+    key("policy[].tsig", Kind::Name, Means("transfers are not signed", "\"vendor-key\""),
+        "Name of the [[tsig]] key that signs transfers and NOTIFY. Goes with `primaries`."),
+    key("policy[].notify_from", Kind::Networks { min: 0 }, Default("[]"),
+        "Who may send NOTIFY besides the primaries: networks and addresses. Goes with \
+         `primaries`."),
+    key("policy[].url", Kind::ListUrl,
+        Means("a file or a transfer, see `file` and `primaries`",
+              "\"https://lists.example/block.txt\""),
+        "List to download, written as `format` says. Its path is kept secret."),
+    key("policy[].addresses", Kind::Addresses { min: 1 },
+        Means("the URL's host is looked up through the first [[upstream]]", "[\"192.0.2.80\"]"),
+        "Addresses of the URL's host, IP or IP:PORT; the URL's port if none is given."),
+    key("policy[].ca", Kind::Path,
+        Means("the system's trust store", "\"/etc/culvert/ca.pem\""),
+        "PEM file of the roots that the certificate must come from: of the URL's host, or of the \
+         primaries over TLS."),
+    key("policy[].sha256", Kind::Checksum,
+        Means("the list is not compared with a checksum",
+              "\"https://lists.example/block.txt.sha256\""),
+        "SHA-256 checksum of the list as it is downloaded, or the URL where it is published: the \
+         first 64 hexadecimal digits there. Goes with `url`."),
+    key("policy[].refresh", Kind::Duration { min: seconds(60), max: MONTH }, Default("\"6h\""),
+        "Time between downloads, give or take some of it. Goes with `url`; how often a primary is \
+         asked says the zone's SOA."),
     key("policy[].mode", Kind::Choice(Mode::WORDS), Default("\"enforce\""),
         "\"monitor\" logs what would happen and does nothing; \"off\" does not look at the zone."),
     key("policy[].action", Kind::Action, Default("\"given\""),
@@ -365,8 +403,23 @@ pub(super) static SETTINGS: &[Setting] = &[
     key("policy[].log", Kind::Bool, Default("true"),
         "Matches of this zone are written to the hit log."),
     key("policy[].until_loaded", Kind::UntilLoaded, Default("\"open-after-30s\""),
-        "Cold start without a copy of the zone: SERVFAIL for this long, then open with an alarm; \
-         \"servfail\" never opens. Files are loaded before the first answer."),
+        "Cold start without a copy of a zone from elsewhere: SERVFAIL for this long, then open \
+         with an alarm; \"servfail\" never opens. Files are loaded before the first answer."),
+    key("policy[].expired", Kind::Choice(Expired::WORDS), Default("\"keep\""),
+        "Past the expire time of the zone's SOA without contact: \"keep\" goes on with the rules, \
+         with an alarm; \"withdraw\" lets none of them act (as BIND does). Goes with `primaries`."),
+    key("policy[].max_loss", Kind::Integer { min: 0, max: 100 }, Default("50"),
+        "A new version that loses more than this share of more than 10,000 rules, in percent, \
+         waits for `culvert zone accept`; 100 switches that off. Goes with `primaries` and `url`."),
+    key("policy[].hold_max", Kind::Duration { min: seconds(1), max: seconds(365 * 86_400) },
+        Means("it waits for as long as it takes", "\"2d\""),
+        "A version held for its loss takes effect by itself after this long. Goes with \
+         `primaries` and `url`."),
+    key("policy[].alarm_after", Kind::Integer { min: 0, max: 1000 }, Default("3"),
+        "Alarm after so many times its refresh time without contact; 0 is never. Goes with \
+         `primaries` and `url`."),
+    key("policy[].max_bytes", Kind::Size { min: 64 << 10, max: 1 << 40 }, Default("\"1 GiB\""),
+        "A transfer or download with more octets is broken off. Goes with `primaries` and `url`."),
     key("policy[].max_rules", Kind::Integer { min: 1, max: 100_000_000 }, Default("10_000_000"),
         "A version of the zone with more rules is not taken."),
 
@@ -391,11 +444,24 @@ pub(super) static SETTINGS: &[Setting] = &[
         "IP rules look at the address hints inside HTTPS and SVCB answers too (RFC 9460)."),
     key("response_policy.ede_zone", Kind::Bool, Default("false"),
         "The extended error's text names the policy zone."),
+    key("response_policy.guard", Kind::Names { min: 0 }, Default("[]"),
+        "Names that no transferred or downloaded zone may begin to cover without `culvert zone \
+         accept`."),
 
-    not_yet("tsig[].name", "", "Name of the key."),
-    not_yet("tsig[].algorithm", "", "Its algorithm."),
-    not_yet("tsig[].secret_file", "", "File that holds the secret."),
-    not_yet("tsig[].secret", "", "The secret in base64."),
+    key("tsig[].name", Kind::Name, Fault("\"vendor-key\""),
+        "Name of the key, as the primary has it; unique."),
+    key("tsig[].algorithm", Kind::Choice(ALGORITHMS), Default("\"hmac-sha256\""),
+        "What it signs with. \"hmac-sha1\" and \"hmac-md5\" go with `weak` only."),
+    key("tsig[].weak", Kind::Bool, Default("false"),
+        "Must be true for \"hmac-sha1\" and \"hmac-md5\", which should not be used any more \
+         (RFC 8945): for primaries that know nothing else."),
+    key("tsig[].secret_file", Kind::Path,
+        Means("the secret is in `secret`", "\"/etc/culvert/keys/vendor-key\""),
+        "File that holds the secret: its base64 alone, or a key file of BIND (`key \"NAME\" \
+         { algorithm ...; secret ...; };`) with the same name and algorithm."),
+    key("tsig[].secret", Kind::Base64,
+        Means("the secret is in `secret_file`", "\"bm90IGEgc2VjcmV0LCBidXQgYW4gZXhhbXBsZSEhISE=\""),
+        "The secret in base64. A file can be read-protected better."),
 
     key("group[].name", Kind::Label, Fault("\"guests\""),
         "Unique name, for logs and metrics."),

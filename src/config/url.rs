@@ -1,7 +1,12 @@
-//! The URL of a DNS-over-HTTPS service. No message here shows the URL, for its path is a secret.
+//! The URL of a DNS-over-HTTPS service or of a list. No message here shows the URL, for its path
+//! is a secret.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::settings::Checksum;
 
 /// Longest path with its query part, in octets.
 const MAX_PATH: usize = 2048;
@@ -44,16 +49,53 @@ pub(super) struct Url {
     pub(super) path: Option<Secret>,
 }
 
+impl Url {
+    /// The URL in one piece.
+    pub(super) fn whole(&self) -> Secret {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
+        let path = self.path.as_ref().map_or("/", Secret::expose);
+        Secret::new(format!("https://{host}{port}{path}"))
+    }
+}
+
 /// Reads `https://host[:port][/path[?query]]`, with or without the template part `{?dns}` of
 /// RFC 8484 section 4.1.1.
 pub(super) fn url(text: &str) -> Result<Url, String> {
+    taken_apart(text, "plain http would show every query; write https://")
+}
+
+/// Reads the URL of a list, which has a path.
+pub(super) fn list_url(text: &str) -> Result<Url, String> {
+    let url = taken_apart(text, "plain http can be changed on its way; write https://")?;
+    match url.path {
+        Some(_) => Ok(url),
+        None => Err("the URL needs a path behind its host: \"https://host/path\"".to_owned()),
+    }
+}
+
+/// Reads a SHA-256 checksum, or the URL where it is published.
+pub(super) fn checksum(text: &str) -> Result<Checksum, String> {
+    if text.contains("://") {
+        return list_url(text).map(|url| Checksum::At(url.whole()));
+    }
+    let octets = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+    let octets: Option<[u8; 32]> = octets.and_then(|octets| octets.try_into().ok());
+    octets.map(Checksum::Fixed).ok_or_else(|| {
+        "a SHA-256 checksum has 64 hexadecimal digits; give those, or an https URL".to_owned()
+    })
+}
+
+/// Reads a URL; `plain_http` is what to say about one that is not encrypted.
+fn taken_apart(text: &str, plain_http: &str) -> Result<Url, String> {
     const SCHEME: &str = "https://";
     let scheme = text.get(..SCHEME.len()).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(match text.get(..7) {
-            Some(plain) if plain.eq_ignore_ascii_case("http://") => {
-                "plain http would show every query; write https://".to_owned()
-            }
+            Some(plain) if plain.eq_ignore_ascii_case("http://") => plain_http.to_owned(),
             _ => "a URL is needed: \"https://host/path\"".to_owned(),
         });
     }
@@ -123,7 +165,7 @@ fn authority_parts(text: &str) -> Result<(String, u16), String> {
 }
 
 /// A host name or an IPv4 address, in lower case and without a closing dot.
-fn host_name(text: &str) -> Result<String, String> {
+pub(super) fn host_name(text: &str) -> Result<String, String> {
     let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if host.is_empty() {
         return Err("the URL has no host: \"https://host/path\"".to_owned());

@@ -12,7 +12,7 @@ use super::convert::{At, FromValue, Value, convert, type_of};
 use super::fault::Report;
 use super::spelling::{domain, nearest, quote};
 use super::table::{
-    Kind, Missing, SECTIONS, SETTINGS, Section, Setting, Status, sections_in, settings_of,
+    Missing, SECTIONS, SETTINGS, Section, Setting, Status, sections_in, settings_of,
 };
 use crate::dns::name::Name;
 
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
                 self.child(child, key_at, value);
             } else if let Some(known) = settings_of(section.path).find(|s| s.key() == name) {
                 if !self.keys_only {
-                    part.fields.insert(known.key(), self.field(section, known, key_at, value));
+                    part.fields.insert(known.key(), self.field(section, known, value));
                 }
             } else {
                 self.unknown(section, key_at, name);
@@ -255,16 +255,11 @@ impl Walk<'_, '_> {
         &mut self,
         section: &Section,
         setting: &Setting,
-        key_at: usize,
         value: &Spanned<DeValue<'_>>,
     ) -> Field {
         let at = value.span().start;
         if matches!(section.status, Status::NotYet(_)) {
             // the section's header has been answered already
-            return Field { at, value: None, good: false };
-        }
-        if let Status::NotYet(reason) = setting.status {
-            self.report.add(key_at, setting.path, format!("not yet in this version: {reason}"));
             return Field { at, value: None, good: false };
         }
         let mut complaints = Vec::new();
@@ -358,7 +353,7 @@ impl Walk<'_, '_> {
 
 /// The full path of a key that goes by this name, or nearly so, in another section.
 fn elsewhere(name: &str) -> Option<&'static str> {
-    let settings = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Anything));
+    let settings = SETTINGS.iter();
     let sections = SECTIONS.iter().filter_map(|section| Some((section.place()?.1, section.path)));
     let mut known = settings.map(|setting| (setting.key(), setting.path)).chain(sections);
     let keys = SETTINGS.iter().map(Setting::key);

@@ -25,7 +25,7 @@ use crate::report::{Destination, Format, Writer};
 use crate::rpz::{Form, ZoneError};
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
-use crate::zones::{Care, Origin, Source, Terms};
+use crate::zones::{Care, Checksum, Download, Origin, Primary, Source, Terms, Transfer};
 
 /// Why the relay does not start, or a reload changes nothing.
 #[derive(Debug)]
@@ -205,19 +205,60 @@ pub(super) fn sources(settings: &Settings) -> Vec<Source> {
             } else {
                 "blocked by policy".into()
             },
-            remote: false,
+            remote: policy.source.is_remote(),
             log: policy.log,
         },
-        origin: Origin::File(policy.file.clone()),
+        origin: origin(&policy.source),
         form: match policy.format {
             written::ZoneFormat::Rpz => Form::Zone,
             written::ZoneFormat::Domains => Form::Domains { subdomains: policy.subdomains },
             written::ZoneFormat::Hosts => Form::Hosts { subdomains: policy.subdomains },
         },
         max_rules: usize::try_from(policy.max_rules).unwrap_or(usize::MAX),
-        care: Care::default(),
+        care: care(policy),
     };
     settings.policies.iter().map(source).collect()
+}
+
+fn origin(source: &written::PolicySource) -> Origin {
+    match source {
+        written::PolicySource::File(path) => Origin::File(path.clone()),
+        written::PolicySource::Primaries(transfer) => Origin::Transfer(Transfer {
+            primaries: transfer
+                .primaries
+                .iter()
+                .map(|p| Primary { address: p.address, tls_name: p.tls_name.clone() })
+                .collect(),
+            key: transfer.tsig.clone(),
+            notify_from: transfer.notify_from.clone(),
+            ca: transfer.ca.clone(),
+        }),
+        written::PolicySource::Url(download) => Origin::Download(Download {
+            url: download.url.expose().to_owned(),
+            addresses: download.addresses.clone(),
+            ca: download.ca.clone(),
+            sha256: download.sha256.as_ref().map(|checksum| match checksum {
+                written::Checksum::Fixed(octets) => Checksum::Fixed(*octets),
+                written::Checksum::At(url) => Checksum::At(url.expose().to_owned()),
+            }),
+            every: download.refresh,
+        }),
+    }
+}
+
+fn care(policy: &written::Policy) -> Care {
+    let care = &policy.care;
+    Care {
+        open_after: match policy.until_loaded {
+            written::UntilLoaded::Servfail => None,
+            written::UntilLoaded::OpenAfter(length) => Some(length),
+        },
+        withdraw: care.expired == written::Expired::Withdraw,
+        max_loss: care.max_loss,
+        hold_max: care.hold_max,
+        alarm_after: care.alarm_after,
+        max_bytes: care.max_bytes,
+    }
 }
 
 fn over_all(action: written::Action) -> Override {

@@ -39,6 +39,7 @@ pub mod journal;
 mod operator;
 mod systemd;
 mod watch_files;
+mod zones;
 
 pub use assemble::Trouble;
 
@@ -412,15 +413,22 @@ impl Relay {
                 relay.lock().zones = zones;
                 return;
             }
-            sys::return_memory();
-            // the long part, before anything is locked
-            let policy = zones.policy(0, &terms, Some(&relay.road.snapshot().policy));
-            let basis = Basis::Zones(Arc::new(policy));
-            let (old, generation) = relay.renew_policy(basis, |current| current.zones = zones);
-            tracing::info!("policy generation {generation} is in force");
-            free(old);
+            relay.enforce_zones(zones, &terms);
         })
         .await;
+    }
+
+    /// Puts zones with new rules into force, and gives the generation. Takes as long as freezing
+    /// them does.
+    fn enforce_zones(&self, zones: Zones, terms: &Terms) -> u64 {
+        sys::return_memory();
+        // the long part, before anything is locked
+        let policy = zones.policy(0, terms, Some(&self.road.snapshot().policy));
+        let basis = Basis::Zones(Arc::new(policy));
+        let (old, generation) = self.renew_policy(basis, |current| current.zones = zones);
+        tracing::info!("policy generation {generation} is in force");
+        free(old);
+        generation
     }
 
     /// Binds addresses that came up, drops those that are gone, follows on-link prefixes.

@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
 use super::exceptions::Suspension;
+use super::zones::{not_promoted, nothing_held};
 use super::{Relay, assemble, explain};
 use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
+use crate::admin::zones::ZoneText;
 use crate::admin::{
-    Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Status, UpstreamProbe,
+    Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Refresh, Status, UpstreamProbe,
 };
 use crate::clock::Moment;
 use crate::dns::name::Name;
@@ -18,7 +20,9 @@ use crate::listener::PortStatus;
 use crate::metrics::Counter;
 use crate::pipeline::explain::{Asking, Explanation};
 use crate::policy::exceptions::{Exception, Verdict};
+use crate::report::ZoneReport;
 use crate::zones::exceptions::Wish;
+use crate::zones::{Difference, ZoneStatus};
 
 impl Relay {
     /// State of every address.
@@ -174,6 +178,47 @@ impl Operator for Arc<Relay> {
 
     fn resume(&self, owner: &str) -> Option<Suspended> {
         Relay::resume(self, owner)
+    }
+
+    fn zones(&self) -> Vec<ZoneStatus> {
+        self.all_zones()
+    }
+
+    fn zone_status(&self, zone: &Name) -> Result<ZoneStatus, String> {
+        self.one_zone(zone)
+    }
+
+    fn zone_refresh(
+        &self,
+        zone: &Name,
+        how: Refresh,
+        by: &str,
+    ) -> Answering<'_, Result<String, String>> {
+        let (zone, by) = (*zone, by.to_owned());
+        Box::pin(async move { self.refresh_zone(zone, how, &by).await })
+    }
+
+    fn zone_accept(&self, zone: &Name, _by: &str) -> Answering<'_, Result<String, String>> {
+        let outcome = self.one_zone(zone).and_then(|zone| Err(nothing_held(&zone)));
+        Box::pin(std::future::ready(outcome))
+    }
+
+    fn zone_promote(&self, zone: &Name, _by: &str) -> Answering<'_, Result<String, String>> {
+        let outcome = self.one_zone(zone).and_then(|zone| Err(not_promoted(&zone)));
+        Box::pin(std::future::ready(outcome))
+    }
+
+    fn zone_diff(&self, zone: &Name) -> Answering<'_, Result<Difference, String>> {
+        let outcome = self.one_zone(zone).and_then(|zone| Err(nothing_held(&zone)));
+        Box::pin(std::future::ready(outcome))
+    }
+
+    fn zone_report(&self, zone: &Name) -> Result<ZoneReport, String> {
+        self.report_of(zone)
+    }
+
+    fn zone_dump(&self, zone: &Name) -> Result<ZoneText, String> {
+        self.text_of(zone)
     }
 }
 

@@ -49,6 +49,7 @@ mod owner;
 mod rdata;
 mod rdata_text;
 mod reading;
+mod record_text;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ pub use edit::{Edit, Misfit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use gather::Gather;
 pub use intake::{Intake, Refusal};
+pub use record_text::data_text;
 
 use lines::Text;
 use list::Kind;

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::clock;
+use crate::dns::name::Name;
 use crate::policy::exceptions::Exceptions;
 use crate::policy::rules::{SkippedRecord, ZoneRules};
 use crate::policy::set::{Parts, PolicySet};
@@ -23,6 +24,7 @@ use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::rpz::{self, Limits, Wanted, Written, ZoneError};
 
+mod diff;
 pub mod download;
 pub mod exceptions;
 mod file;
@@ -30,6 +32,7 @@ mod source;
 mod status;
 pub mod transfer;
 
+pub use diff::Difference;
 use file::Stamp;
 pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};
 pub use status::{HeldStatus, Promoted, SourceKind, SupplyStatus, ZoneState, ZoneStatus};
@@ -82,6 +85,36 @@ impl Loaded {
 
     fn is_current(&self) -> bool {
         self.files().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+
+    /// Reads its file. The error, which is kept too, says why the old rules stay in force. `None`:
+    /// the file was written to meanwhile, and nothing was changed.
+    fn read_again(&mut self) -> Option<Result<(), String>> {
+        let (began, stamp) = (SystemTime::now(), self::stamp(&self.source));
+        let loaded = load(&self.source);
+        if self::stamp(&self.source) != stamp {
+            // what was read may be half of it
+            return None;
+        }
+        match loaded {
+            Ok(rules) => {
+                let fresh = fresh(&self.source, rules, (began, stamp));
+                // the same for the files that it includes
+                if !fresh.is_current() {
+                    return None;
+                }
+                *self = fresh;
+                Some(Ok(()))
+            }
+            Err(fault) => {
+                log_kept(&self.source, &fault);
+                self.error = Some(fault.to_string());
+                self.stamp = stamp;
+                // the same files are looked at, as they are now
+                self.included = stamped(self.included.drain(..).map(|(path, _)| path));
+                Some(Err(fault.to_string()))
+            }
+        }
     }
 }
 
@@ -157,31 +190,29 @@ impl Zones {
             if zone.is_current() || zone.is_being_written(now) {
                 continue;
             }
-            let (began, stamp) = (SystemTime::now(), self::stamp(&zone.source));
-            let loaded = load(&zone.source);
-            if self::stamp(&zone.source) != stamp {
-                // written to while it was read: what was read may be half of it
-                continue;
-            }
-            match loaded {
-                Ok(rules) => {
-                    let fresh = fresh(&zone.source, rules, (began, stamp));
-                    // the same for the files that it includes
-                    if fresh.is_current() {
-                        *zone = fresh;
-                        new_rules = true;
-                    }
-                }
-                Err(fault) => {
-                    log_kept(&zone.source, &fault);
-                    zone.error = Some(fault.to_string());
-                    zone.stamp = stamp;
-                    // the same files are looked at, as they are now
-                    zone.included = stamped(zone.included.drain(..).map(|(path, _)| path));
-                }
-            }
+            new_rules |= zone.read_again() == Some(Ok(()));
         }
         (next, new_rules)
+    }
+
+    /// Reads one zone's file again, changed or not. The error says why the old rules stay in
+    /// force, or that nothing was read.
+    pub fn reread(&self, zone: &Name) -> (Zones, Result<(), String>) {
+        let mut next = self.clone();
+        let named = |loaded: &&mut Loaded| loaded.source.settings.name == *zone;
+        let mut files = next.loaded.iter_mut().filter(|loaded| !loaded.source.origin.is_remote());
+        let outcome = match files.find(named).map(Loaded::read_again) {
+            Some(Some(outcome)) => outcome,
+            Some(None) => Err("the file is being written to; try again".to_owned()),
+            None => Err("it comes from a file no more".to_owned()),
+        };
+        (next, outcome)
+    }
+
+    /// True if a zone's files are as they were when they were loaded, without a fault.
+    pub fn is_current(&self, zone: &Name) -> bool {
+        let found = self.loaded.iter().find(|loaded| loaded.source.settings.name == *zone);
+        found.is_some_and(|loaded| loaded.error.is_none() && loaded.is_current())
     }
 
     /// Zones whose newest version could not be loaded, so that the one before is in force.

@@ -30,3 +30,4 @@ mod tour;
 mod transfer_client;
 mod truncation;
 mod zone_report;
+mod zones;

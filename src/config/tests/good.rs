@@ -22,6 +22,15 @@ fn doh(upstream: &Upstream) -> &Doh {
     }
 }
 
+/// How a zone's supply is watched over if nothing is said.
+const CARE: Care = Care {
+    expired: Expired::Keep,
+    max_loss: 50,
+    hold_max: None,
+    alarm_after: 3,
+    max_bytes: 1 << 30,
+};
+
 #[test]
 fn every_default_of_the_server() {
     let server = load(SMALLEST).unwrap().server;
@@ -73,6 +82,7 @@ fn every_other_default() {
     assert_eq!(*doh(upstream), expected);
     assert!(settings.routes.is_empty() && settings.policies.is_empty());
     assert!(settings.groups.is_empty() && settings.warnings.is_empty());
+    assert!(settings.tsig.is_empty());
     let local = Local { special: true, canary_domain: true, hosts: vec![] };
     assert_eq!(settings.local, local);
     let response_policy = ResponsePolicy {
@@ -86,6 +96,7 @@ fn every_other_default() {
         nsdname: true,
         svcb_hints: true,
         ede_zone: false,
+        guard: vec![],
     };
     assert_eq!(settings.response_policy, response_policy);
     let cache = Cache {
@@ -114,7 +125,7 @@ fn defaults_of_policies_and_routes() {
     let settings = parse(&text, &folder.path().join("culvert.toml")).unwrap();
     let expected = Policy {
         zone: "z.example".parse().unwrap(),
-        file: folder.path().join("z.rpz"),
+        source: PolicySource::File(folder.path().join("z.rpz")),
         format: ZoneFormat::Rpz,
         subdomains: true,
         mode: Mode::Enforce,
@@ -125,6 +136,7 @@ fn defaults_of_policies_and_routes() {
         ede: Ede::Blocked,
         log: true,
         until_loaded: UntilLoaded::OpenAfter(seconds(30)),
+        care: CARE,
         max_rules: 10_000_000,
     };
     assert_eq!(settings.policies, [expected]);
@@ -190,6 +202,7 @@ nsip = false
 nsdname = false
 svcb_hints = false
 ede_zone = true
+guard = ["WWW.corp.example"]
 [[group]]
 name = "guests"
 clients = ["192.168.50.0/24", "2001:db8:50::/64", "10.0.0.7"]
@@ -261,7 +274,7 @@ fn a_full_file_continued() {
     let at = |path: &str| folder.path().join(path);
     let policy = Policy {
         zone: "allow.local".parse().unwrap(),
-        file: at("a.rpz"),
+        source: PolicySource::File(at("a.rpz")),
         format: ZoneFormat::Domains,
         subdomains: false,
         mode: Mode::Monitor,
@@ -272,6 +285,7 @@ fn a_full_file_continued() {
         ede: Ede::None,
         log: false,
         until_loaded: UntilLoaded::Servfail,
+        care: CARE,
         max_rules: 5,
     };
     assert_eq!(settings.policies, [policy]);
@@ -295,6 +309,7 @@ fn a_full_file_continued() {
         nsdname: false,
         svcb_hints: false,
         ede_zone: true,
+        guard: vec!["www.corp.example".parse().unwrap()],
     };
     assert_eq!(settings.response_policy, response_policy);
     let cache = Cache {

@@ -5,6 +5,7 @@ mod faults;
 mod good;
 mod groups;
 mod mutations;
+mod supply;
 
 use std::path::Path;
 

@@ -22,6 +22,19 @@ name = "guests"
 clients = ["192.168.50.0/24", "2001:db8:50::/64"]
 policies = []
 upstream = "corp"
+[[tsig]]
+name = "vendor-key"
+secret = "aHVzaCwgaHVzaCwgbXkgc2VjcmV0IHNlY3JldCEhISE="
+[[policy]]
+zone = "feed.example"
+primaries = ["192.0.2.53:5353", "tls://[2001:db8::53]#dns.example"]
+tsig = "vendor-key"
+notify_from = ["192.0.2.0/24"]
+[[policy]]
+zone = "list.example"
+url = "https://lists.example/hidden-list"
+sha256 = "https://lists.example/hidden-sum"
+refresh = "1h"
 [local.hosts]
 "printer.corp.example" = ["10.0.0.9"]
 [cache]
@@ -128,7 +141,10 @@ fn mutated_files_never_panic() {
             assert!(!list.is_empty());
             assert!(list.is_sorted_by_key(|fault| (fault.line, fault.column)));
             assert!(list.iter().all(|fault| fault.line <= text.lines().count() + 1), "{faults}");
-            assert!(!faults.to_string().contains("dns-query"), "{faults}\n{text}");
+            let shown = faults.to_string();
+            for secret in ["dns-query", "hidden", "aHVzaCwg"] {
+                assert!(!shown.contains(secret), "{faults}\n{text}");
+            }
         }
     }
     assert!(refused > 1000, "{refused}");
