@@ -12,6 +12,10 @@ mod control;
 mod policy;
 #[path = "../fuzz/checks/query.rs"]
 mod query;
+#[path = "../fuzz/checks/transfer.rs"]
+mod transfer;
+#[path = "../fuzz/checks/tsig.rs"]
+mod tsig;
 #[path = "../fuzz/checks/zone.rs"]
 mod zone;
 
@@ -41,6 +45,16 @@ fn policies() {
 #[test]
 fn control_requests() {
     hold("control", 40_000, control::check);
+}
+
+#[test]
+fn transfers() {
+    hold("transfer", 200_000, transfer::check);
+}
+
+#[test]
+fn signatures() {
+    hold("tsig", 60_000, tsig::check);
 }
 
 /// Checks all seeds of a target, and `count` inputs that are made of them.

@@ -62,7 +62,7 @@ impl Taker for Copy {
     }
 }
 
-/// A client with little patience.
+/// A client of one primary.
 struct Client {
     target: Target,
     ask: Ask<'static>,
@@ -78,23 +78,22 @@ impl Client {
     }
 
     fn to(address: SocketAddr) -> Client {
-        let patience = Patience {
-            connect: secs(3),
-            stall: millis(700),
-            soa_answer: secs(3),
-            lone_soa: millis(300),
-            ..Patience::default()
-        };
         let ask = Ask {
             zone: ZONE.parse().expect("a name"),
             key: None,
             tls: None,
             max_bytes: 16 << 20,
             max_records: 100_000,
-            patience,
+            patience: Patience::default(),
             now: &now,
         };
         Client { target: Target { address, tls_name: None }, ask }
+    }
+
+    /// With little patience for a primary that says nothing.
+    fn hasty(mut self) -> Client {
+        (self.ask.patience.stall, self.ask.patience.lone_soa) = (millis(500), millis(300));
+        self
     }
 
     fn key(mut self, key: &Key) -> Client {
@@ -233,7 +232,7 @@ fn a_primary_without_changes_may_have_all() {
         (Ixfr::Close, NoChanges::Closed),
     ] {
         primary.script(|s| s.ixfr = ixfr);
-        let failure = client.refused(Some(&old));
+        let failure = Client::of(&primary).hasty().refused(Some(&old));
         assert_eq!(failure.why, Why::NoChanges(expected));
         assert!(failure.whole_may_help());
         assert_eq!(client.whole().serial, 2);
@@ -274,11 +273,17 @@ fn serials_in_a_circle() {
     assert_eq!(client.whole().serial, 0x8000_0002);
 }
 
+/// One that does not wait long where nothing will come.
+fn client_for(primary: &Primary, fault: &Fault) -> Client {
+    let client = Client::of(primary);
+    let silent = matches!(fault, Fault::StallAfter(_) | Fault::NoEnd);
+    if silent { client.hasty() } else { client }
+}
+
 #[test]
 fn bad_frames() {
     let primary = primary();
-    let client = Client::of(&primary);
-    client.whole();
+    Client::of(&primary).whole();
     for (fault, words) in [
         (Fault::CutAfter(5_000), "cut the transfer of feed.example off after 100 records"),
         (Fault::CutAfter(1), "closed the connection without an answer"),
@@ -298,6 +303,7 @@ fn bad_frames() {
         (Fault::CodeAt(2, 5), "record 200: the primary says REFUSED"),
     ] {
         primary.script(|s| s.fault = Some(fault.clone()));
+        let client = client_for(&primary, &fault);
         says(&client.refused(None), words);
         // the same where changes were asked for
         primary.script(|s| s.ixfr = Ixfr::Whole);
@@ -319,8 +325,13 @@ fn bad_changes() {
         (Fault::AfterTheEnd, "records follow the SOA"),
         (Fault::CodeAt(1, 2), "SERVFAIL"),
     ] {
+        let whole = matches!(fault, Fault::EndDiffers | Fault::AfterTheEnd);
+        let client = client_for(&primary, &fault);
         primary.script(|s| s.fault = Some(fault));
-        says(&client.refused(Some(&old)), words);
+        let failure = client.refused(Some(&old));
+        says(&failure, words);
+        assert_eq!(failure.whole_may_help(), whole, "{failure}");
+        assert!(!client.refused(None).whole_may_help());
     }
 }
 

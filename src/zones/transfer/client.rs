@@ -116,7 +116,10 @@ impl<'a> Session<'a> {
         taker: &mut dyn Taker,
     ) -> Result<Fetched, Failure> {
         let asked = have.map_or(Asked::Whole, Asked::Since);
-        self.transfer(asked, taker).await.map_err(|why| told(self.primary, self.ask, why))
+        self.transfer(asked, taker).await.map_err(|why| {
+            let failure = told(self.primary, self.ask, why);
+            if have.is_some() { failure.among_changes() } else { failure }
+        })
     }
 
     async fn soa(&mut self) -> Result<Soa, Why> {

@@ -14,6 +14,8 @@ pub struct Failure {
     primary: Box<str>,
     /// The zone.
     zone: Box<str>,
+    /// Changes were asked for.
+    changes: bool,
 }
 
 /// Why a transfer failed.
@@ -74,23 +76,29 @@ pub enum NoChanges {
 
 impl Failure {
     pub(super) fn new(primary: String, zone: String, why: Why) -> Failure {
-        Failure { why, primary: primary.into(), zone: zone.into() }
+        Failure { why, primary: primary.into(), zone: zone.into(), changes: false }
+    }
+
+    /// The same, where changes were asked for.
+    pub(super) fn among_changes(self) -> Failure {
+        Failure { changes: true, ..self }
     }
 
     /// Changes were asked for, and the same primary may well give the whole zone: it has no
-    /// changes, or they do not fit.
+    /// changes, they do not fit, are too many, or are no good.
     pub fn whole_may_help(&self) -> bool {
-        match self.why.cause() {
-            Why::NoChanges(_) => true,
-            Why::Answer(fault) => matches!(
+        let no_good = match self.why.cause() {
+            Why::NoChanges(_) | Why::TooManyOctets(_) => true,
+            Why::Answer(fault) => !matches!(
                 fault,
-                Fault::Chain { .. }
-                    | Fault::LeadsBack { .. }
-                    | Fault::EndDiffers { .. }
-                    | Fault::Stopped(Stop::Misfit(_))
+                Fault::Backwards { .. }
+                    | Fault::Undefined { .. }
+                    | Fault::Stopped(Stop::Refused(_))
+                    | Fault::Rcode(_)
             ),
             _ => false,
-        }
+        };
+        self.changes && no_good
     }
 }
 
@@ -114,7 +122,7 @@ impl Why {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { why, primary, zone } = self;
+        let Failure { why, primary, zone, .. } = self;
         match why {
             Why::Refused(code) => write_refusal(f, primary, zone, *code),
             Why::Signature(fault) => write!(f, "{primary}: {zone}: {fault}"),
