@@ -209,3 +209,154 @@ fn count<'d>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::dns::name::Name;
+    use crate::policy::action::ActionCode;
+    use crate::policy::records::{Kept, Record, RecordStore};
+    use crate::policy::rules::{NameRules, RuleArena};
+
+    type Names = BTreeMap<Name, u32>;
+
+    fn labels(name: &Name) -> &[u8] {
+        &name.as_wire()[..name.len() - 1]
+    }
+
+    fn owner(rng: &mut fastrand::Rng) -> Name {
+        let name = (0..rng.usize(1..4)).map(|_| ["a", "b", "c", "d"][rng.usize(..4)]);
+        let name = name.collect::<Vec<_>>().join(".");
+        if rng.u8(..4) == 0 { format!("*.{name}") } else { name }.parse().unwrap()
+    }
+
+    /// A zone with these QNAME rules, and one of each other kind that holds `other`.
+    fn zone(names: &Names, other: u8) -> ZoneRules {
+        let mut rules = ZoneRules::none("rpz.test".parse().unwrap());
+        let all = names.iter().map(|(name, code)| (labels(name), kept(*code)));
+        rules.names = NameRules::Kept(RecordStore::empty(3).derive(all));
+        others(&mut rules, other);
+        rules
+    }
+
+    fn kept(code: u32) -> Option<Kept<'static>> {
+        let records = vec![Record { rtype: 5, ttl: 1, rdata: &[0] }];
+        Some(Kept { code: Some(ActionCode::from_u32(code)), records })
+    }
+
+    fn others(rules: &mut ZoneRules, other: u8) {
+        let code = ActionCode::from_u32(other.into());
+        let mut servers = RuleArena::default();
+        servers.push(&[1, b'a' + other], code);
+        // twice: the second one is void
+        servers.push(&[1, b'a' + other], code);
+        let net = IpNet::from(IpAddr::from([10, 0, 0, other]));
+        let kinds = [TriggerKind::ClientIp, TriggerKind::Ip, TriggerKind::Nsip];
+        rules.nsdnames = Arc::new(servers);
+        rules.prefixes = Arc::new(kinds.map(|kind| (kind, net, code)).into());
+    }
+
+    /// The next version of a zone, with its change.
+    fn changed(old: &ZoneRules, names: &mut Names, rng: &mut fastrand::Rng) -> ZoneRules {
+        let mut change = Change { since: old.id(), ..Change::default() };
+        let mut put = Names::new();
+        for (name, code) in std::mem::take(names) {
+            match rng.u8(..4) {
+                0 => change.removed.push(labels(&name), ActionCode::from_u32(0)),
+                1 => drop(put.insert(name, code + 1)),
+                _ => drop(names.insert(name, code)),
+            }
+        }
+        for _ in 0..rng.usize(..6) {
+            put.entry(owner(rng)).or_insert(rng.u32(..4));
+        }
+        put.retain(|name, _| !names.contains_key(name));
+        put.iter().for_each(|(name, code)| {
+            change.put.push(labels(name), ActionCode::from_u32(*code));
+        });
+        names.append(&mut put);
+        let mut next = zone(names, 0);
+        (next.nsdnames, next.prefixes) = (Arc::clone(&old.nsdnames), Arc::clone(&old.prefixes));
+        if rng.bool() {
+            others(&mut next, rng.u8(..8));
+            change.others = [true; 5];
+        }
+        next.set_change(change);
+        next
+    }
+
+    /// All that the tables can be asked for.
+    fn told(tables: &Tables) -> Vec<String> {
+        let mut rng = fastrand::Rng::with_seed(9);
+        let mut out = vec![format!("{:?}", tables.duplicates())];
+        for _ in 0..300 {
+            let name = owner(&mut rng);
+            let found = tables.names.find(&name);
+            let rules: Vec<_> = (0..3).map(|zone| found.rule(zone)).collect();
+            out.push(format!("{name} {rules:?} {}", tables.nsdnames.find(&name).zones()));
+        }
+        for n in 0..8 {
+            let address = IpAddr::from([10, 0, 0, n]);
+            let kinds = [TriggerKind::ClientIp, TriggerKind::Ip, TriggerKind::Nsip];
+            let rules = kinds
+                .map(|kind| [0, 1, 2].map(|zone| tables.prefixes(kind).longest(zone, address)));
+            out.push(format!("{address} {rules:?}"));
+        }
+        out
+    }
+
+    #[test]
+    fn tables_that_follow_changes_are_those_built_anew() {
+        for seed in 0..20 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut names: [Names; 3] = Default::default();
+            for zone in &mut names {
+                zone.extend((0..30).map(|n| (owner(&mut rng), n % 3)));
+            }
+            let mut rules: Vec<_> = names.iter().map(|names| Arc::new(zone(names, 1))).collect();
+            let mut tables = Tables::build(rules.clone());
+            for step in 0..12 {
+                for (rules, names) in rules.iter_mut().zip(&mut names) {
+                    if step == 0 || rng.bool() {
+                        *rules = Arc::new(changed(rules, names, &mut rng));
+                    }
+                }
+                let (last, shared) = (tables.rules.clone(), Arc::clone(&tables.nsdnames));
+                let next = Tables::changed(&rules, &tables);
+                // the first change finds no writer
+                assert_eq!(next.is_some(), step > 0, "step {step}");
+                tables = next.unwrap_or_else(|| Tables::build(rules.clone()));
+                assert_eq!(told(&tables), told(&Tables::build(rules.clone())));
+                let mut zones = last.iter().zip(&rules);
+                let stays = zones.all(|(a, b)| Arc::ptr_eq(&a.nsdnames, &b.nsdnames));
+                let is_shared = Arc::ptr_eq(&shared, &tables.nsdnames);
+                assert_eq!(is_shared, stays && step > 0, "what no change names is shared");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_built_anew() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut names: Names = (0..30).map(|n| (owner(&mut rng), n)).collect();
+        let first = Arc::new(zone(&names, 1));
+        let second = Arc::new(changed(&first, &mut names, &mut rng));
+        let third = Arc::new(changed(&second, &mut names, &mut rng));
+        let old = Tables::build(vec![Arc::clone(&second)]);
+        assert!(old.writer.look(|_| ()).is_some() && old.bytes() > 0);
+        assert!(Tables::changed(&[Arc::clone(&first)], &old).is_none(), "no change at all");
+        assert!(Tables::changed(&[Arc::clone(&third), Arc::clone(&first)], &old).is_none());
+        let before = Tables::build(vec![Arc::clone(&first)]);
+        assert!(before.writer.look(|_| ()).is_none(), "files cost no writer");
+        assert!(Tables::changed(&[Arc::clone(&third)], &before).is_none(), "a version between");
+        assert!(Tables::changed(&[Arc::clone(&third)], &old).is_some());
+        assert!(Tables::changed(&[Arc::clone(&third)], &old).is_none(), "once only");
+        assert_eq!(
+            told(&Tables::next(vec![Arc::clone(&third)], &old)),
+            told(&Tables::build(vec![third]))
+        );
+    }
+}
