@@ -27,6 +27,7 @@ pub mod exceptions;
 mod file;
 mod source;
 mod status;
+pub mod timers;
 
 use file::Stamp;
 pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};
