@@ -39,8 +39,11 @@ const DECISIONS: usize = 2;
 const TOP: usize = FLOORS.len() - 1;
 
 /// Libraries that only these rooms may name.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("hickory_proto", &["dns"]),
+    ("hmac", &["dns"]),
+    ("md5", &["dns"]),
+    ("sha1", &["dns"]),
     ("domain", &["rpz"]),
     ("h2", &["upstream", "demo"]),
     ("rustls", &["upstream", "zones", "demo"]),

@@ -7,6 +7,7 @@
 //!                 record::Records  one walk over the records of any message
 //!                 name::Name       canonical names;  rtype  their types in text
 //!                 edns, ede        options in both directions
+//!                 tsig             signatures of messages between servers
 //! ```
 //!
 //! Messages are looked at in place and patched, never decoded and encoded again: an odd record
@@ -73,6 +74,8 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// Refused by policy.
     pub const REFUSED: u16 = 5;
+    /// Not authoritative, or not authorized (RFC 2136, RFC 8945).
+    pub const NOTAUTH: u16 = 9;
     /// EDNS version not supported.
     pub const BADVERS: u16 = 16;
 
@@ -86,7 +89,7 @@ pub mod rcode {
             NOTIMP => "NOTIMP",
             REFUSED => "REFUSED",
             6 => "YXDOMAIN",
-            9 => "NOTAUTH",
+            NOTAUTH => "NOTAUTH",
             BADVERS => "BADVERS",
             other => return format!("RCODE{other}"),
         };
