@@ -307,5 +307,6 @@ const _: () = assert!(upstream::FETCH_DEADLINE.as_millis() < ANSWER_DEADLINE.as_
 const _: () = assert!(upstream::SENDS_PER_BACKEND <= upstream::SENDS_TOTAL);
 const _: () = assert!(supply::RETRY_MIN.as_millis() < supply::REFRESH_MIN.as_millis());
 const _: () = assert!(
-    supply::REFRESH_MAX.as_millis() + supply::RETRY_MAX.as_millis() < supply::EXPIRE_MAX.as_millis()
+    supply::REFRESH_MAX.as_millis() + supply::RETRY_MAX.as_millis()
+        < supply::EXPIRE_MAX.as_millis()
 );
