@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, ActionCode, CnameTarget, LocalData};
 use super::exceptions::{self, Exceptions};
+use super::local_data::DataList;
 use super::rules::ZoneRules;
 use super::tables::Tables;
 use super::trigger::TriggerKind;
@@ -91,7 +92,7 @@ impl Zone {
 impl ZoneSettings {
     /// The action of a rule after the override. `data` is what its zone has of local data, `own`
     /// the name that the rule looked at, if it looked at one.
-    pub fn effective(&self, data: &[LocalData], code: u32, own: Option<&Name>) -> Action {
+    pub fn effective(&self, data: &DataList, code: u32, own: Option<&Name>) -> Action {
         match &self.action {
             Override::Given => match ActionCode::from_u32(code).action() {
                 Action::Data(i) => match data.get(i as usize).and_then(LocalData::cname) {
@@ -177,14 +178,17 @@ impl PolicySet {
     }
 
     /// Freezes the parts into a set. If the rules are those of `previous`, its tables are taken
-    /// over, and the cost does not depend on the number of rules.
+    /// over, and the cost does not depend on the number of rules. If some are a change of those,
+    /// it goes with the change; that works for one successor of each set, any other is built from
+    /// nothing.
     pub fn build(parts: Parts, previous: Option<&PolicySet>) -> PolicySet {
         let Parts { generation, mut zones, groups, exceptions, monitor, ignored, awaited } = parts;
         zones.truncate(limits::POLICY_ZONES);
         let rules: Vec<_> = zones.iter().map(|(_, rules)| Arc::clone(rules)).collect();
         let tables = match previous {
             Some(previous) if previous.tables.are_of(&rules) => Arc::clone(&previous.tables),
-            _ => Arc::new(Tables::build(rules)),
+            Some(previous) => Arc::new(Tables::next(rules, &previous.tables)),
+            None => Arc::new(Tables::build(rules)),
         };
         if monitor {
             for (settings, _) in zones.iter_mut().filter(|(s, _)| s.mode == Mode::Enforce) {
@@ -212,7 +216,7 @@ impl PolicySet {
             zones: zones
                 .into_iter()
                 .zip(tables.duplicates())
-                .map(|((settings, rules), &duplicates)| {
+                .map(|((settings, rules), duplicates)| {
                     Arc::new(Zone { settings, rules, duplicates })
                 })
                 .collect(),
