@@ -385,6 +385,7 @@ fn snapshot(policy: PolicySet, upstream: Arc<Upstream>) -> Snapshot {
         negative_soa: true,
         local: Arc::new(LocalNames::new(&settings)),
         routes: Arc::new(Routes::new(upstream)),
+        notify: Arc::default(),
     }
 }
 

@@ -352,6 +352,36 @@ pub mod transfer {
     pub const MESSAGE: usize = 65_535;
 }
 
+/// Bounds of the supply: zones that come from other hosts.
+pub mod supply {
+    use std::time::Duration;
+
+    /// Shortest time between looks at a source, whatever its SOA asks for.
+    pub const REFRESH_MIN: Duration = Duration::from_secs(10);
+    /// Longest time between looks at a source.
+    pub const REFRESH_MAX: Duration = Duration::from_secs(7 * 86_400);
+    /// First pause after a look that failed, and the least pause between looks that nobody's
+    /// command asks for.
+    pub const RETRY_MIN: Duration = Duration::from_secs(1);
+    /// Longest pause after a look that failed.
+    pub const RETRY_MAX: Duration = Duration::from_secs(300);
+    /// Longest time until a zone without contact counts as expired.
+    pub const EXPIRE_MAX: Duration = Duration::from_secs(366 * 86_400);
+    /// The first looks of zones with a saved copy are spread over this time after a start.
+    pub const FIRST_LOOKS: Duration = Duration::from_secs(5);
+
+    /// Least time between two lines in the log about NOTIFYs of one zone that are refused, in
+    /// seconds.
+    pub const NOTIFY_LINE_PAUSE: u64 = 10;
+
+    /// A version is judged by the gate if it, or the one before it, has more rules than this.
+    pub const GATE_FROM: usize = 10_000;
+    /// Rules of one kind that the gate names; the rest are only counted.
+    pub const GATE_NAMED: usize = 5;
+    /// Rules over top-level names that are compared with those of the version before.
+    pub const GATE_TOP_LEVEL: usize = 2_000;
+}
+
 const _: () = assert!(STALE_AFTER.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(ANSWER_MARGIN.as_millis() < STALE_AFTER.as_millis());
 const _: () =
@@ -367,3 +397,8 @@ const _: () = assert!(transfer::CONNECT.as_millis() < transfer::STALL.as_millis(
 const _: () = assert!(transfer::LONE_SOA.as_millis() < transfer::STALL.as_millis());
 const _: () = assert!(transfer::STALL.as_millis() < transfer::PACE_WINDOW.as_millis());
 const _: () = assert!(transfer::PACE_WINDOW.as_millis() < transfer::LONGEST.as_millis());
+const _: () = assert!(supply::RETRY_MIN.as_millis() < supply::REFRESH_MIN.as_millis());
+const _: () = assert!(
+    supply::REFRESH_MAX.as_millis() + supply::RETRY_MAX.as_millis()
+        < supply::EXPIRE_MAX.as_millis()
+);

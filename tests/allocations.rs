@@ -212,6 +212,7 @@ impl Stage {
             negative_soa: true,
             local: Arc::new(LocalNames::new(&settings)),
             routes: Arc::new(Routes::new(upstream)),
+            notify: Arc::default(),
         };
         let counters = Arc::new(Counters::new(1));
         Stage { road: Road::new(snapshot, cache, counters, writer.reporter()), writer }
@@ -442,6 +443,8 @@ fn refusals() {
         (Ask::a("plain.example").with(|packet| packet[2] |= 0x28), refused),
         (Ask::a("plain.example").with(chaos), refused),
         (Ask::new("plain.example", rtype::AXFR), refused),
+        // a flood of NOTIFYs from nobody's primary costs nothing
+        (Ask::new("plain.example", rtype::SOA).with(|packet| packet[2] |= 0x20).outside(), refused),
         (Ask::a("unknown.example").with(recursion), refused),
         (Ask::a("unknown.example").with(recursion).edns(0, false), refused),
         // BADVERS, its lower four bits

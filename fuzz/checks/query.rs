@@ -14,6 +14,7 @@ use culvert::dns::name::Name;
 use culvert::dns::query::{Fault, Query};
 use culvert::dns::question::Question;
 use culvert::dns::record::{Records, skip_name};
+use culvert::dns::tsig::{Algorithm, Key};
 use culvert::dns::{HEADER, rcode, rtype};
 use culvert::listener::{Handler, Source, Step, Transport};
 use culvert::metrics::{Counter, Counters};
@@ -23,8 +24,12 @@ use culvert::policy::set::{Mode, Override, Parts, PolicySet, ZoneSettings};
 use culvert::report::{Destination, Format, Writer};
 use culvert::rpz;
 use culvert::upstream::{Kind, Settings as UpstreamSettings, Upstream};
+use culvert::zones::notify::Desk;
+use culvert::zones::{Primary, Transfer};
 
 const INSIDE: &str = "10.0.0.1:5353";
+/// Outside the access list, and a primary of two zones.
+const PRIMARY: &str = "203.0.113.5:5353";
 /// Octets of a reply buffer, as the listener has it over UDP and over TCP.
 const BUFFERS: [usize; 2] = [4_096, 65_535];
 const PAYLOAD: u16 = 1_232;
@@ -59,7 +64,7 @@ pub fn check(octets: &[u8]) {
     let Some((switches, packet)) = octets.split_first() else { return };
     read(packet);
     let client = match switches & 3 {
-        0 => "203.0.113.5:5353",
+        0 => PRIMARY,
         1 => "10.0.0.9:5353",
         _ => INSIDE,
     };
@@ -187,7 +192,23 @@ fn snapshot(upstream: Arc<Upstream>) -> Snapshot {
         negative_soa: true,
         local: Arc::new(LocalNames::new(&settings)),
         routes: Arc::new(Routes::new(upstream)),
+        notify: Arc::new(desk()),
     }
+}
+
+/// NOTIFYs for `a`, and signed ones for `b`, from the address outside.
+fn desk() -> Desk {
+    let name = |text: &str| text.parse::<Name>().expect("a name");
+    let post = |(zone, key): (&str, Option<Key>)| {
+        let address = PRIMARY.parse().expect("an address");
+        let primaries = vec![Primary { address, tls_name: None }];
+        let transfer =
+            Transfer { primaries, key: key.map(Arc::new), notify_from: Vec::new(), ca: None };
+        (name(zone), transfer, Arc::default())
+    };
+    let secret = [7; 32].into();
+    let key = Key { name: name("k"), algorithm: Algorithm::Sha256, secret };
+    Desk::new([("a", None), ("b", Some(key))].map(post))
 }
 
 fn zone() -> (ZoneSettings, Arc<culvert::policy::rules::ZoneRules>) {

@@ -175,6 +175,7 @@ pub(super) fn terms(settings: &Settings) -> Terms {
         exceptions: Arc::default(),
         monitor: monitor_only(settings),
         ignored: off.map(|(kind, _)| kind).collect(),
+        awaited: Vec::new(),
     }
 }
 
@@ -377,6 +378,7 @@ pub(super) fn snapshot(
             canary_domain: settings.local.canary_domain,
         })),
         routes: Arc::new(routes),
+        notify: Arc::default(),
     }
 }
 

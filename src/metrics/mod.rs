@@ -58,12 +58,19 @@ counters! {
     Unverified => "unverified",
     /// Answers with SERVFAIL that Culvert itself made.
     ServFail => "servfail",
+    /// Queries answered SERVFAIL because a policy zone that they wait for was never loaded.
+    NotReady => "not_ready",
     /// Queries answered SERVFAIL at once because too many were waiting.
     Overload => "overload",
     /// UDP answers cut to fit, with TC set.
     Truncated => "truncated",
     /// Queries that came over TCP.
     Tcp => "tcp",
+    /// NOTIFY messages that were taken: they come from a zone's primary, signed as they must be.
+    Notified => "notified",
+    /// NOTIFY messages of primaries that were refused: for a zone that is not theirs, or not
+    /// signed with its key.
+    NotifyRefused => "notify_refused",
     /// Queries that ended in a panic and got SERVFAIL.
     Panics => "panics",
     /// Replies that the system refused to send.

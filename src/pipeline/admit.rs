@@ -3,13 +3,14 @@
 use super::reply::bare;
 use super::snapshot::{Outside, Snapshot};
 use super::{Asked, Waiting};
-use crate::clock::Moment;
+use crate::clock::{Moment, wall_millis};
 use crate::dns::compose::{Composer, ReplyForm};
 use crate::dns::ede::{Ede, code};
 use crate::dns::query::{Fault, Query};
 use crate::dns::{HEADER, flag, rcode, rtype, u16_at};
 use crate::listener::{Source, Step, Transport};
 use crate::metrics::{Cells, Counter};
+use crate::zones::notify::Receipt;
 
 /// A packet that goes no further, and what is sent back.
 pub(super) enum Refusal<'q> {
@@ -44,7 +45,7 @@ pub(super) fn admit<'q>(
     };
     let query = read.map_err(|fault| match fault {
         Fault::Silent => Refusal::Silence,
-        // zones that are transferred will judge it by their own rule; there are none yet
+        // from nobody's primary; those of primaries went to the desk
         Fault::Notify => Refusal::Unreadable(rcode::REFUSED, None),
         Fault::Answer { rcode, question_end } => Refusal::Unreadable(rcode, question_end),
     })?;
@@ -55,6 +56,33 @@ pub(super) fn admit<'q>(
         return Err(Refusal::NotServed(query, rcode::REFUSED, None));
     }
     Ok(Asked { query, source, arrived: Moment::now(), permit })
+}
+
+/// A NOTIFY from a primary goes to the desk, whatever the access list says. `None`: no zone
+/// listens to this source, and it is judged as every stranger.
+pub(super) fn notify(
+    snap: &Snapshot,
+    source: Source,
+    packet: &[u8],
+    cells: &Cells,
+    buf: &mut [u8],
+) -> Option<Step<Box<Waiting>>> {
+    let from = source.client.ip();
+    if !snap.notify.listens_to(from) {
+        return None;
+    }
+    let (len, end, of_notify) = match snap.notify.receive(packet, from, wall_millis() / 1000, buf) {
+        Receipt::Taken(len) => (len, Counter::Answered, Some(Counter::Notified)),
+        Receipt::Refused(len) => (len, Counter::Refused, Some(Counter::NotifyRefused)),
+        Receipt::Malformed(len) => (len, Counter::Malformed, None),
+        Receipt::Silence => {
+            cells.count(Counter::Malformed);
+            return Some(Step::Silence);
+        }
+    };
+    cells.count(end);
+    of_notify.into_iter().for_each(|counter| cells.count(counter));
+    Some(Step::Reply(len))
 }
 
 /// What a datagram longer than any query is: an answer never, otherwise a format error.

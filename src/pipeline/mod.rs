@@ -5,6 +5,7 @@
 //!    │ packet, client, address asked
 //!    ▼
 //!  receive ── 1 admit            access list, header, opcode, class  ─► refuse, formerr, silence
+//!    │                           NOTIFY of a primary                 ─► zones::notify
 //!    │
 //!  judge ──── 2 query policy     exceptions, CLIENT-IP and QNAME rules: what matches already,
 //!    │                           if nothing unknown could still win               ─► act
@@ -34,7 +35,7 @@ use crate::cache::{Cache, Entry};
 use crate::clock::Moment;
 use crate::dns::ede::{Ede, code};
 use crate::dns::name::Name;
-use crate::dns::query::Query;
+use crate::dns::query::{Fault, Query};
 use crate::dns::rcode;
 use crate::limits;
 use crate::listener::{Handler, Source, Step, Transport};
@@ -249,9 +250,9 @@ impl Road {
         let waits = snap.waits_for_truth(&query.question);
         let at_once = stage.is_excepted() || (stage.is_decided() && !waits);
         if (at_once || local.is_some())
-            && let Some(hit) = stage.hit(&facts)
+            && let Some(judged) = self.decide(&mut page, &stage, &facts)
         {
-            return self.act(pass, &mut page, &hit, reached);
+            return judged;
         }
 
         // 3 local
@@ -268,12 +269,12 @@ impl Road {
         let Some(entry) = truth.usable() else {
             // a failure has no addresses: what matched before decides, or a server in a zone
             // ahead, unless truth comes first
-            if !waits && stage.acts() {
+            if !waits && stage.is_contested() {
                 if let Err(need) = self.see_servers(&mut stage, &facts) {
                     return Judged::Ask(need);
                 }
-                if let Some(hit) = stage.hit(&facts) {
-                    return self.act(pass, &mut page, &hit, Reached::Query);
+                if let Some(judged) = self.decide(&mut page, &stage, &facts) {
+                    return judged;
                 }
             }
             let judged = Judged::Reply(page.truth(&truth), truth.outcome(known));
@@ -281,7 +282,7 @@ impl Road {
         };
 
         // 6 response policy
-        if (stage.acts() || !verdict::is_clean(&pass, entry))
+        if (stage.is_contested() || !verdict::is_clean(&pass, entry))
             && let Some(judged) = self.judge_answer(pass, &mut page, entry)
         {
             return judged;
@@ -314,8 +315,8 @@ impl Road {
                 Ok(seen) => servers |= seen,
                 Err(need) => return Some(Judged::Ask(need)),
             }
-            if let Some(hit) = stage.hit(&facts) {
-                return Some(self.act(pass, page, &hit, reached));
+            if let Some(judged) = self.decide(page, &stage, &facts) {
+                return Some(judged);
             }
             // what matched went away before it could be told: an entry of the cache that ended
             lost |= stage.acts();
@@ -324,6 +325,25 @@ impl Road {
             verdict::note_clean(&pass, entry, servers);
         }
         None
+    }
+
+    /// What a name comes to by what is known: a zone is awaited, or a rule acts. Answers that are
+    /// made here wait for no zone.
+    fn decide(&self, page: &mut Page<'_>, stage: &Stage<'_>, facts: &Facts<'_>) -> Option<Judged> {
+        let Facts { pass, reached, .. } = *facts;
+        if !matches!(reached, Reached::Local(_))
+            && let Some(zone) = stage.awaited()
+        {
+            let ede = Ede::new(code::NOT_READY, "a policy zone is not loaded yet");
+            let len = page.code(rcode::SERVFAIL, Some(ede));
+            let judged = self.clean(pass, reached, Judged::Reply(len, Outcome::NotReady));
+            if let Some(notes) = &pass.known.notes {
+                notes.note_awaited(zone.settings.name);
+            }
+            return Some(judged);
+        }
+        let hit = stage.hit(facts)?;
+        Some(self.act(pass, page, &hit, reached))
     }
 
     /// Applies the rule that won.
@@ -414,7 +434,9 @@ impl Handler for Road {
     }
 
     fn welcomes(&self, client: std::net::IpAddr) -> bool {
-        self.live.load().acl.admit(client).is_some()
+        // a primary is let in for its NOTIFYs; each query of it is judged all the same
+        let snap = self.live.load();
+        snap.acl.admit(client).is_some() || snap.notify.listens_to(client)
     }
 
     fn not_sent(&self, worker: usize, replies: usize) {
@@ -443,6 +465,11 @@ impl Road {
         // 1 admit
         let mut query = Query::blank();
         let read = if whole { query.set(packet) } else { Err(admit::cut_off(packet)) };
+        if matches!(read, Err(Fault::Notify))
+            && let Some(taken) = admit::notify(snap, source, packet, cells, reply)
+        {
+            return taken;
+        }
         let asked = match admit::admit(snap, source, read.map(|()| &query)) {
             Ok(asked) => asked,
             Err(refusal) => return refusal.answer(snap, source, packet, cells, reply),
@@ -502,3 +529,6 @@ impl Road {
         Step::Reply(crate::dns::compose::bare_reply(reply, packet, rcode::SERVFAIL, None))
     }
 }
+
+#[cfg(test)]
+mod tests;

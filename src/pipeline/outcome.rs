@@ -22,6 +22,8 @@ pub(super) enum Outcome {
     Stale,
     /// Answered with a failure.
     Failed,
+    /// Answered with a failure, for a policy zone is awaited.
+    NotReady,
     /// Answered as policy says.
     Blocked(Blocked),
     /// Not answered, as policy says.
@@ -48,6 +50,7 @@ impl Outcome {
             Outcome::Forwarded => "forwarded",
             Outcome::Stale => "stale",
             Outcome::Failed => "failed",
+            Outcome::NotReady => "not-ready",
             Outcome::Blocked(_) => "blocked",
             Outcome::Dropped => "dropped",
             Outcome::Refused => "refused",
@@ -73,6 +76,10 @@ impl Road {
             Outcome::Cached => cells.count(Counter::CacheHits),
             Outcome::Stale => cells.count(Counter::Stale),
             Outcome::Failed => cells.count(Counter::ServFail),
+            Outcome::NotReady => {
+                cells.count(Counter::ServFail);
+                cells.count(Counter::NotReady);
+            }
             Outcome::Blocked(_) | Outcome::Dropped => cells.count(Counter::Blocked),
             Outcome::Forwarded | Outcome::Refused => {}
         }

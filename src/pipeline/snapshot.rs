@@ -9,6 +9,7 @@ use crate::dns::question::Question;
 use crate::dns::suffix::SuffixMap;
 use crate::policy::set::PolicySet;
 use crate::upstream::Upstream;
+use crate::zones::notify::Desk;
 
 /// What clients outside the access list get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub local: Arc<LocalNames>,
     /// Which upstream a name goes to.
     pub routes: Arc<Routes>,
+    /// Where NOTIFYs of primaries are taken in.
+    pub notify: Arc<Desk>,
 }
 
 impl Snapshot {

@@ -54,6 +54,8 @@ pub enum Lost {
     OtherServer(Name),
     /// The first name exists in the zone, for the second one is a rule's owner.
     Hidden(Name, Name),
+    /// This zone stands in front, and what it says is not known: it was never loaded.
+    Awaited(Name),
     /// The upstream failed, and the answer had to be known first.
     Failure,
     /// The answer is not at hand, and the client wants nobody to be asked.
@@ -86,6 +88,9 @@ impl fmt::Display for Lost {
             Lost::OtherServer(name) => write!(f, "of several servers the last counts: {name}"),
             Lost::Hidden(name, owner) => {
                 write!(f, "{name} exists in the zone (rule {owner}), so * above does not cover it")
+            }
+            Lost::Awaited(zone) => {
+                write!(f, "zone {zone} comes first, and it is not loaded yet")
             }
             Lost::Failure => f.write_str("the upstream failed, and the answer must be known first"),
             Lost::NotAtHand => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::action::{Action, ActionCode, CnameTarget, LocalData};
 use super::exceptions::{self, Exceptions};
+use super::local_data::DataList;
 use super::rules::ZoneRules;
 use super::tables::Tables;
 use super::trigger::TriggerKind;
@@ -84,15 +85,23 @@ impl Zone {
     /// The action of a rule after the zone's override. `own` is the name that the rule looked
     /// at, if it looked at one.
     pub fn effective(&self, code: u32, own: Option<&Name>) -> Action {
-        match &self.settings.action {
-            Override::Given => {
-                let action = ActionCode::from_u32(code).action();
-                match self.data(action).and_then(LocalData::cname) {
+        self.settings.effective(&self.rules.data, code, own)
+    }
+}
+
+impl ZoneSettings {
+    /// The action of a rule after the override. `data` is what its zone has of local data, `own`
+    /// the name that the rule looked at, if it looked at one.
+    pub fn effective(&self, data: &DataList, code: u32, own: Option<&Name>) -> Action {
+        match &self.action {
+            Override::Given => match ActionCode::from_u32(code).action() {
+                Action::Data(i) => match data.get(i as usize).and_then(LocalData::cname) {
                     // the old spelling of passthru: an alias to the very name (also by wildcard)
                     Some(CnameTarget::Literal(target)) if Some(target) == own => Action::Passthru,
-                    _ => action,
-                }
-            }
+                    _ => Action::Data(i),
+                },
+                action => action,
+            },
             Override::Action(action) => *action,
             Override::Cname(_) => Action::Data(0),
         }
@@ -115,6 +124,9 @@ pub struct Parts {
     pub monitor: bool,
     /// Triggers that are not judged, whatever zones hold.
     pub ignored: Vec<TriggerKind>,
+    /// Zones that were never loaded and that queries wait for, by their places: one bit each.
+    /// They count only if their rules would act.
+    pub awaited: u64,
 }
 
 impl Parts {
@@ -127,6 +139,7 @@ impl Parts {
             exceptions: Arc::default(),
             monitor: false,
             ignored: Vec::new(),
+            awaited: 0,
         }
     }
 }
@@ -153,6 +166,9 @@ pub struct PolicySet {
     pub(super) recursive_only: u64,
     /// Zones that come from elsewhere.
     pub(super) remote: u64,
+    /// Zones whose rules would act, but were never loaded: until they are, no query may end
+    /// behind them.
+    pub(super) awaited: u64,
 }
 
 impl PolicySet {
@@ -166,7 +182,7 @@ impl PolicySet {
     /// it goes with the change; that works for one successor of each set, any other is built from
     /// nothing.
     pub fn build(parts: Parts, previous: Option<&PolicySet>) -> PolicySet {
-        let Parts { generation, mut zones, groups, exceptions, monitor, ignored } = parts;
+        let Parts { generation, mut zones, groups, exceptions, monitor, ignored, awaited } = parts;
         zones.truncate(limits::POLICY_ZONES);
         let rules: Vec<_> = zones.iter().map(|(_, rules)| Arc::clone(rules)).collect();
         let tables = match previous {
@@ -185,16 +201,18 @@ impl PolicySet {
         };
         let present = TriggerKind::ALL
             .map(|kind| if ignored.contains(&kind) { 0 } else { tables.present(kind) });
+        let enforcing = mask(&|s| s.mode == Mode::Enforce);
         PolicySet {
             generation,
             views: Views::new(zones.len(), &groups),
             exception_zone: exception_zone(monitor),
             exceptions_act: !monitor,
             present,
-            enforcing: mask(&|s| s.mode == Mode::Enforce),
+            enforcing,
             watching: mask(&|s| s.mode == Mode::Monitor),
             recursive_only: mask(&|s| s.recursive_only),
             remote: mask(&|s| s.remote),
+            awaited: awaited & enforcing,
             zones: zones
                 .into_iter()
                 .zip(tables.duplicates())
@@ -225,6 +243,11 @@ impl PolicySet {
     /// No zone and no exception acts: everything is logged only.
     pub fn only_watches(&self) -> bool {
         !self.exceptions_act
+    }
+
+    /// True if queries wait for the zone at this place, which was never loaded.
+    pub fn is_awaited(&self, zone: u8) -> bool {
+        self.awaited.checked_shr(u32::from(zone)).unwrap_or(0) & 1 == 1
     }
 
     /// Kinds of triggers that zones have rules of, but that are not judged.

@@ -6,13 +6,14 @@
 //!                            see_addresses() IP          what the answer holds
 //!                            see_servers()   NSDNAME, NSIP
 //!                 open(kind) ─► zones that could still beat what has matched so far
+//!                 awaited()  ─► a zone ahead that was never loaded: nothing acts behind it
 //!                 hit()      ─► the rule that acts: first zone, then first kind, then the
 //!                               longest prefix or the nearest name
 //! ```
 //!
 //! Source: internet-draft dnsop-dns-rpz-00 section 5, and BIND.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -126,6 +127,20 @@ pub struct Heard {
 }
 
 impl PolicySet {
+    /// True if a name is blocked for everybody by QNAME rules alone: the rule that wins neither
+    /// lets it through nor only sends it to TCP. Exceptions made by hand are left out. Zones that
+    /// only watch count where all of policy does.
+    pub fn blocks(&self, name: &Name) -> bool {
+        let Some(view) = self.views().first() else { return false };
+        let counts = if self.only_watches() { self.watching } else { self.enforcing };
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let judge = Judge { set: self, view, client, zones: counts & view.zones() };
+        let stage = judge.stage(name, Place { first: false, own: false });
+        let winner = view.first(stage.matched());
+        let hit = winner.and_then(|zone| stage.hit_by(zone, TriggerKind::Qname, &NoEvidence));
+        hit.is_some_and(|hit| !matches!(hit.action, Action::Passthru | Action::TcpOnly))
+    }
+
     /// The judge of a client's query. Without `recursive` (RD=0), zones that want recursion are
     /// left out.
     #[inline]
@@ -211,7 +226,8 @@ impl<'s> Stage<'s> {
     }
 
     /// Zones whose rules act and, by a trigger of this kind, could still beat what has matched
-    /// so far: those ahead of the winner, or all. In one zone kinds are asked in their order.
+    /// so far: those ahead of the winner, or of an awaited zone, or all. In one zone kinds are
+    /// asked in their order.
     pub fn open(&self, kind: TriggerKind) -> u64 {
         let set = self.judge.set;
         if self.is_excepted() {
@@ -221,7 +237,7 @@ impl<'s> Stage<'s> {
         if rivals == 0 {
             return 0;
         }
-        match self.judge.view.first(self.matched() & set.enforcing) {
+        match self.judge.view.first(self.matched() & set.enforcing | self.zones & set.awaited) {
             Some(zone) => rivals & self.judge.view.ahead_of(zone),
             None => rivals,
         }
@@ -243,13 +259,32 @@ impl<'s> Stage<'s> {
         self.exception.is_some() && self.judge.set.exceptions_act
     }
 
-    /// True if some rule matches that acts.
+    /// The zone that the answer waits for: it was never loaded, and no rule of a zone ahead of it
+    /// acts, as far as is known.
+    #[inline]
+    pub fn awaited(&self) -> Option<&'s Arc<Zone>> {
+        let set = self.judge.set;
+        let awaited = self.zones & set.awaited;
+        if awaited == 0 || self.is_excepted() {
+            return None;
+        }
+        let first = self.judge.view.first(self.matched() & set.enforcing | awaited)?;
+        let zone = set.zones().get(usize::from(first))?;
+        (awaited >> first & 1 == 1).then_some(zone)
+    }
+
+    /// True if a rule acts or a zone is awaited, as far as is known.
+    pub fn is_contested(&self) -> bool {
+        self.acts() || self.awaited().is_some()
+    }
+
+    /// True if some rule matches that acts, or would if no zone were awaited.
     pub fn acts(&self) -> bool {
         let set = self.judge.set;
         self.is_excepted() || self.matched() & set.enforcing != 0
     }
 
-    /// The rule that acts, as far as is known.
+    /// The rule that acts, as far as is known, unless a zone is awaited.
     pub fn hit(&self, evidence: &dyn Evidence) -> Option<Hit<'s>> {
         let set = self.judge.set;
         if set.exceptions_act

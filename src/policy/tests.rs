@@ -40,6 +40,7 @@ fn deltas_of_names_are_as_the_oracle_says() {
 fn made_up_worlds_have_hits_of_all_kinds() {
     let mut acting = [0; TriggerKind::ALL.len()];
     let (mut excepted, mut watching, mut behind, mut clean) = (0, 0, 0, 0);
+    let mut awaited = 0;
     for seed in 0..2_000 {
         let octets = octets(seed, 1_600);
         let World { parts, asked, chain } = World::new(&mut Choices::new(&octets));
@@ -51,10 +52,11 @@ fn made_up_worlds_have_hits_of_all_kinds() {
                 acting[trigger as usize] += 1;
                 behind += usize::from(link > 0);
             }
+            None if verdict.awaited.is_some() => awaited += 1,
             None => clean += 1,
         }
     }
-    let counts = [&acting[..], &[excepted, watching, behind, clean]].concat();
+    let counts = [&acting[..], &[excepted, watching, behind, awaited, clean]].concat();
     assert!(counts.iter().all(|count| *count >= 50), "{counts:?}");
 }
 

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::dns::name::Name;
+use crate::limits;
 use crate::policy::exceptions::Exceptions;
 use crate::policy::rules::{SkippedRecord, ZoneRules};
 use crate::policy::set::{Parts, PolicySet};
@@ -28,8 +29,11 @@ mod diff;
 pub mod download;
 pub mod exceptions;
 mod file;
+pub mod gate;
+pub mod notify;
 mod source;
 mod status;
+pub mod timers;
 pub mod transfer;
 
 pub use diff::Difference;
@@ -61,6 +65,8 @@ pub struct Terms {
     pub monitor: bool,
     /// Triggers that are not judged.
     pub ignored: Vec<TriggerKind>,
+    /// Zones that were never loaded and that queries wait for.
+    pub awaited: Vec<Name>,
 }
 
 /// All policy zones as they are loaded.
@@ -270,8 +276,16 @@ impl Zones {
             exceptions: Arc::clone(&terms.exceptions),
             monitor: terms.monitor,
             ignored: terms.ignored.clone(),
+            awaited: self.places(&terms.awaited),
         };
         PolicySet::build(parts, previous)
+    }
+
+    /// The zones of these names by their places, one bit each.
+    fn places(&self, names: &[Name]) -> u64 {
+        let zones = self.loaded.iter().zip(0..limits::POLICY_ZONES);
+        let named = zones.filter(|(zone, _)| names.contains(&zone.source.settings.name));
+        named.fold(0, |places, (_, place)| places | 1 << place)
     }
 
     /// State of every zone, under the policy set made of it.

@@ -67,6 +67,7 @@ fn road(policy: Arc<PolicySet>, writer: &Writer) -> Road {
         negative_soa: true,
         local: Arc::new(LocalNames::new(&settings)),
         routes: Arc::new(Routes::new(upstream)),
+        notify: Arc::default(),
     };
     Road::new(snapshot, cache, Arc::new(Counters::new(1)), writer.reporter())
 }

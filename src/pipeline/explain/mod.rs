@@ -75,6 +75,8 @@ pub(super) struct Decided {
     by_answer: bool,
     /// The rule that acted.
     won: Option<Won>,
+    /// The zone that the answer waits for.
+    awaited: Option<Name>,
 }
 
 /// The rule that acted.
@@ -115,7 +117,14 @@ impl Notes {
             Reached::Stage(_, link) => (link, true),
         };
         let won = acted.map(|(hit, word)| Won::of(hit, word));
-        self.0.replace(Some(Decided { link, by_answer, won }));
+        self.0.replace(Some(Decided { link, by_answer, won, awaited: None }));
+    }
+
+    /// What it came to is that this zone is awaited.
+    pub(super) fn note_awaited(&self, zone: Name) {
+        if let Some(decided) = self.0.borrow_mut().as_mut() {
+            decided.awaited = Some(zone);
+        }
     }
 }
 
@@ -193,7 +202,7 @@ impl Road {
             Judged::Silence(outcome) => Ended::silent(word(outcome, acted)),
         };
         // the upstream's own failure is passed on as it is
-        if ended.rcode == Some(rcode::SERVFAIL) {
+        if ended.rcode == Some(rcode::SERVFAIL) && decided.awaited.is_none() {
             ended.outcome = "failed";
         }
         let mut ledger = Ledger::new(asking, &snap.policy, decided);
@@ -299,6 +308,7 @@ impl Road {
 fn word(outcome: Outcome, acted: Option<Action>) -> &'static str {
     match (outcome, acted) {
         (Outcome::Failed, _) => "failed",
+        (Outcome::NotReady, _) => "not-ready",
         (Outcome::Refused, _) => "refused",
         (Outcome::Dropped, _) => "dropped",
         (Outcome::Blocked(Blocked::LocalData), _) => "data",

@@ -57,9 +57,10 @@ impl<'a> Ledger<'a> {
         self.decided.link
     }
 
-    /// A rule acted before an answer was looked for.
+    /// It was clear what happens before an answer was looked for.
     pub(super) fn at_once(&self) -> bool {
-        self.decided.won.is_some() && !self.decided.by_answer
+        let decided = &self.decided;
+        (decided.won.is_some() || decided.awaited.is_some()) && !decided.by_answer
     }
 
     /// The relay does not look for an answer: the rule says what goes back.
@@ -69,7 +70,7 @@ impl<'a> Ledger<'a> {
             Action::TcpOnly => !self.asking.tcp,
             _ => true,
         };
-        self.at_once() && self.decided.won.as_ref().is_some_and(by_itself)
+        self.at_once() && self.decided.won.as_ref().is_none_or(by_itself)
     }
 
     /// Adds a name with all rules that cover it. `otherwise` is why no rule may act there.
@@ -150,6 +151,9 @@ impl<'a> Ledger<'a> {
         if let Some(lost) = lost_alone(hit, self.set.only_watches()) {
             return lost;
         }
+        if let Some(zone) = self.decided.awaited {
+            return Lost::Awaited(zone);
+        }
         match &self.decided.won {
             _ if otherwise == Some(&Lost::Signed) => Lost::Signed,
             Some(won) if link > self.decided.link => Lost::Ended(won.name),
@@ -190,6 +194,7 @@ impl<'a> Ledger<'a> {
             ended: &ended,
             rule: rule.as_ref(),
             won: self.decided.won.as_ref(),
+            awaited: self.decided.awaited.as_ref(),
             link: self.decided.link,
             truth: self.truth.as_ref(),
             outside: self.outside,
@@ -224,7 +229,7 @@ impl<'a> Ledger<'a> {
     fn policy(&self) -> Policy {
         let set = self.set;
         let order = self.view.order();
-        let zones = order.iter().filter_map(|number| self.zone(*number));
+        let zones = order.iter().filter_map(|number| Some((*number, self.zone(*number)?)));
         let others = set.zones().iter().zip(0u8..).filter(|(_, number)| !order.contains(number));
         Policy {
             generation: (!self.offline).then_some(set.generation),
@@ -232,11 +237,12 @@ impl<'a> Ledger<'a> {
             suspended: None,
             group: self.view.group.as_ref().map(ToString::to_string),
             zones: zones
-                .map(|zone| ZoneInOrder {
+                .map(|(number, zone)| ZoneInOrder {
                     zone: zone.settings.name.to_string(),
                     serial: zone.rules.soa.serial,
                     mode: zone.settings.mode,
                     rules: zone.rules.len(),
+                    awaited: set.is_awaited(number),
                     recursive_only: zone.settings.recursive_only && !self.asking.recursion_desired,
                 })
                 .collect(),

@@ -52,7 +52,7 @@ pub struct Verdict {
     /// All of it in one sentence.
     pub sentence: String,
     /// `clean`, `allowed`, `blocked`, `data` (the rule's own), `garden`, `tcp-only`, `dropped`,
-    /// `local`, `failed` or `refused`.
+    /// `local`, `failed`, `not-ready` (a policy zone is awaited) or `refused`.
     pub outcome: &'static str,
     /// The response code; nothing if there is no reply.
     pub rcode: Option<String>,
@@ -187,6 +187,8 @@ pub struct ZoneInOrder {
     pub mode: Mode,
     /// Rules it holds.
     pub rules: usize,
+    /// It was never loaded, and queries wait for it.
+    pub awaited: bool,
     /// It leaves this query alone, for the client does not want recursion.
     pub recursive_only: bool,
 }

@@ -34,6 +34,8 @@ pub(super) struct Said<'s> {
     pub(super) ended: &'s Ended,
     pub(super) rule: Option<&'s Rule>,
     pub(super) won: Option<&'s Won>,
+    /// The zone that the answer waits for.
+    pub(super) awaited: Option<&'s Name>,
     /// The name of the chain that was judged last.
     pub(super) link: usize,
     pub(super) truth: Option<&'s Truth>,
@@ -75,6 +77,7 @@ impl Said<'_> {
             "allowed" if self.offline => format!("is let through{by}"),
             "allowed" => format!("is let through: {code}{}{by}", self.from()),
             "local" => format!("is answered here: {code}{}", self.from()),
+            "not-ready" => format!("fails: {code}{}", self.awaited()),
             "failed" => format!("fails: {code}{}{by}", self.from()),
             "refused" if self.outside => format!("is refused: {code}, the client is not allowed"),
             "refused" if !asking.recursion_desired => {
@@ -129,6 +132,12 @@ impl Said<'_> {
         }
     }
 
+    /// Which zone is awaited.
+    fn awaited(&self) -> String {
+        let Some(zone) = self.awaited else { return String::new() };
+        format!(", zone {zone} was never loaded, and queries wait for it")
+    }
+
     /// Where the rule's alias leads.
     fn garden(&self) -> Option<Name> {
         let won = self.won?;
@@ -145,6 +154,9 @@ impl Said<'_> {
         }
         let lets_through = |won: &Won| matches!(won.action, Action::Passthru);
         let failed = self.ended.outcome == "failed";
+        if let Some(zone) = self.awaited {
+            return Some(Undo::Command(format!("culvert zone refresh {}", shell_word(zone))));
+        }
         match (self.rule, self.won) {
             // the garden failed, not the name
             (_, Some(won)) if failed && !matches!(won.action, Action::Data(_)) => {

@@ -13,8 +13,11 @@ use crate::policy::names::{ApplyError, NameTable, NameWriter};
 use crate::policy::rules::ZoneRules;
 use crate::policy::set::{Mode, Parts, PolicySet, ZoneSettings};
 use crate::policy::spelling;
-use crate::policy::stage::{Heard, Hit, NoEvidence, Place, Stage};
+use crate::policy::stage::{Evidence, Heard, Hit, NoEvidence, Place, Stage};
 use crate::policy::trigger::TriggerKind;
+
+/// The rule that acts, or the place of the zone that is awaited.
+type Outcome = (Option<Ruling>, Option<usize>);
 
 /// Zones of made-up name rules.
 const ZONES: usize = 5;
@@ -56,7 +59,7 @@ fn of_query(
     let oracle = QueryOracle::new(parts);
     let want = oracle.judge(asked, chain);
     same("with all known", &fast(set, asked, chain), &want)?;
-    same("as far as needed", &frugal(set, asked, chain), &want.acts)?;
+    same("as far as needed", &frugal(set, asked, chain), &(want.acts, want.awaited))?;
     for (place, link) in chain.iter().enumerate() {
         // each name on its own, so that those behind the winner are judged as well
         shortcuts(&oracle, set, asked, link, place == 0, choices)?;
@@ -79,21 +82,23 @@ fn shortcuts(
     let slow = |facts: &Facts| {
         let link = Link { facts: facts.clone(), ..link.clone() };
         let chain = if first { vec![link] } else { vec![root.clone(), link] };
-        oracle.judge(asked, &chain).acts.map(|ruling| Ruling { link: 0, ..ruling })
+        let Verdict { acts, awaited, .. } = oracle.judge(asked, &chain);
+        (acts.map(|ruling| Ruling { link: 0, ..ruling }), awaited)
     };
     let ruling = |hit: Option<Hit<'_>>| hit.map(|hit| told_of(set, 0, &hit));
     let judge = set.judge(asked.client, asked.recursive);
     for _ in 0..KNOWN_ANEW {
         let facts = worlds::facts(choices);
         let mut stage = judge.stage(&link.name, place);
-        let at_once = ruling(stage.hit(&NoEvidence));
-        same("acts() with the query", &stage.acts(), &at_once.is_some())?;
+        let at_once = outcome(set, &stage, &NoEvidence, 0);
+        let acts = stage.hit(&NoEvidence).is_some();
+        same("acts() with the query", &stage.acts(), &acts)?;
         if stage.is_decided() {
             same("decided by the query", &at_once, &slow(&facts))?;
         }
         openings(&stage, set, &at_once, &Facts::default(), &slow)?;
         stage.see_addresses(&facts);
-        let known = ruling(stage.hit(&facts));
+        let known = outcome(set, &stage, &facts, 0);
         if stage.open(TriggerKind::Nsdname) | stage.open(TriggerKind::Nsip) == 0 {
             same("decided by the addresses", &known, &slow(&facts))?;
         }
@@ -108,7 +113,7 @@ fn shortcuts(
         });
         same("the first match that acts", &acting, &last)?;
         same("acts() with all", &stage.acts(), &last.is_some())?;
-        same("one name with all known", &last, &slow(&facts))?;
+        same("one name with all known", &outcome(set, &stage, &facts, 0), &slow(&facts))?;
     }
     Ok(())
 }
@@ -117,9 +122,9 @@ fn shortcuts(
 fn openings(
     stage: &Stage<'_>,
     set: &PolicySet,
-    so_far: &Option<Ruling>,
+    so_far: &Outcome,
     known: &Facts,
-    slow: &dyn Fn(&Facts) -> Option<Ruling>,
+    slow: &dyn Fn(&Facts) -> Outcome,
 ) -> Result<(), String> {
     for kind in LATER {
         let open = stage.open(kind);
@@ -163,18 +168,18 @@ fn fast(set: &PolicySet, asked: &Asked, chain: &[Link]) -> Verdict {
         stage.watching(&mut heard, &link.facts, &mut |hit| {
             verdict.watching.push(told_of(set, place, &hit));
         });
-        verdict.acts = stage.hit(&link.facts).map(|hit| told_of(set, place, &hit));
-        if verdict.acts.is_some() {
+        (verdict.acts, verdict.awaited) = outcome(set, &stage, &link.facts, place);
+        if verdict.acts.is_some() || verdict.awaited.is_some() {
             break;
         }
     }
     verdict
 }
 
-/// The rule that acts, by a judge that learns only what could still change the outcome.
-fn frugal(set: &PolicySet, asked: &Asked, chain: &[Link]) -> Option<Ruling> {
+/// What a judge comes to that learns only what could still change the outcome.
+fn frugal(set: &PolicySet, asked: &Asked, chain: &[Link]) -> Outcome {
     let judge = set.judge(asked.client, asked.recursive);
-    chain.iter().enumerate().find_map(|(place, link)| {
+    let mut outcomes = chain.iter().enumerate().map(|(place, link)| {
         let mut stage = judge.stage(&link.name, Place { first: place == 0, own: link.own });
         let mut known = Facts::default();
         if !stage.is_decided() {
@@ -185,8 +190,17 @@ fn frugal(set: &PolicySet, asked: &Asked, chain: &[Link]) -> Option<Ruling> {
                 stage.see_servers(&known);
             }
         }
-        stage.hit(&known).map(|hit| told_of(set, place, &hit))
-    })
+        outcome(set, &stage, &known, place)
+    });
+    outcomes.find(|(acts, awaited)| acts.is_some() || awaited.is_some()).unwrap_or_default()
+}
+
+/// What one name comes to, in the oracle's words.
+fn outcome(set: &PolicySet, stage: &Stage<'_>, known: &dyn Evidence, link: usize) -> Outcome {
+    if let Some(awaited) = stage.awaited() {
+        return (None, set.zones().iter().position(|zone| Arc::ptr_eq(zone, awaited)));
+    }
+    (stage.hit(known).map(|hit| told_of(set, link, &hit)), None)
 }
 
 /// A hit in the oracle's words.
@@ -205,7 +219,10 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, fast: &T, slow: &T) -> Resul
 
 /// A policy in words, for the reader of a difference.
 fn told(parts: &Parts) -> String {
-    let mut out = format!("monitor {} ignored {:?}\n", parts.monitor, parts.ignored);
+    let mut out = format!(
+        "monitor {} ignored {:?} awaited {:b}\n",
+        parts.monitor, parts.ignored, parts.awaited
+    );
     for (settings, rules) in &parts.zones {
         let ZoneSettings { mode, action, recursive_only, remote, .. } = settings;
         out += &format!("{mode:?} {action:?} recursive_only {recursive_only} remote {remote}\n");

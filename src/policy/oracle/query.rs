@@ -78,6 +78,9 @@ pub struct Ruling {
 pub struct Verdict {
     /// The rule that acts.
     pub acts: Option<Ruling>,
+    /// The zone that was never loaded and that the query waits for, by its place, when it comes
+    /// ahead of all that could act.
+    pub awaited: Option<usize>,
     /// The rules that only log: one a zone, by the order of names and then of zones.
     pub watching: Vec<Ruling>,
 }
@@ -139,24 +142,39 @@ impl<'p> QueryOracle<'p> {
                 continue;
             }
             self.watch(asked, place, link, &mut verdict.watching);
-            verdict.acts = self.act(asked, place, link);
-            if verdict.acts.is_some() {
+            (verdict.acts, verdict.awaited) = self.act(asked, place, link);
+            if verdict.acts.is_some() || verdict.awaited.is_some() {
                 break;
             }
         }
         verdict
     }
 
-    /// The rule that acts on one name.
-    fn act(&self, asked: &Asked, place: usize, link: &Link) -> Option<Ruling> {
+    /// The rule that acts on one name, or the zone that it waits for.
+    fn act(&self, asked: &Asked, place: usize, link: &Link) -> (Option<Ruling>, Option<usize>) {
         if !self.parts.monitor
             && let Some(ruling) = self.exception(asked, place, link)
         {
-            return Some(ruling);
+            return (Some(ruling), None);
         }
         let order = self.order(asked.client);
-        let enforcing = order.iter().filter(|zone| self.mode(**zone) == Mode::Enforce);
-        enforcing.copied().find_map(|zone| self.best(asked, place, link, zone))
+        for zone in order.into_iter().filter(|zone| self.mode(*zone) == Mode::Enforce) {
+            if self.is_awaited(asked, link, zone) {
+                return (None, Some(zone));
+            }
+            if let Some(ruling) = self.best(asked, place, link, zone) {
+                return (Some(ruling), None);
+            }
+        }
+        (None, None)
+    }
+
+    /// The zone was never loaded, and would look at the name if it were.
+    fn is_awaited(&self, asked: &Asked, link: &Link, number: usize) -> bool {
+        let Some(zone) = self.zones.get(number) else { return false };
+        let looks = (asked.recursive || !zone.settings.recursive_only)
+            && !(link.own && zone.settings.remote);
+        looks && self.parts.awaited >> number & 1 == 1
     }
 
     /// The rules that only log, of zones and exceptions that have not spoken yet.

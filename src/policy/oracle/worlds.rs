@@ -70,6 +70,7 @@ pub fn parts(choices: &mut Choices<'_>) -> Parts {
         exceptions: exceptions(choices),
         monitor: choices.once_in(8),
         ignored,
+        awaited: if choices.once_in(4) { 1 << choices.below(8) } else { 0 },
     }
 }
 
@@ -78,10 +79,11 @@ pub fn change(choices: &mut Choices<'_>, parts: &mut Parts) {
     parts.generation += 1;
     let count = parts.zones.len();
     let place = choices.below(count);
-    match choices.below(9) {
+    match choices.below(10) {
         0 => parts.exceptions = exceptions(choices),
         1 => parts.groups = (0..choices.below(4)).map(|i| group(choices, i, count)).collect(),
         2 => parts.monitor = !parts.monitor,
+        9 => parts.awaited ^= 1 << choices.below(8),
         3 => parts.zones.push((settings(choices, count), zone(choices))),
         4 if count > 0 => drop(parts.zones.remove(place)),
         5 if count > 0 => parts.zones.swap(0, place),
