@@ -27,7 +27,7 @@ impl DataList {
 
     /// Adds a set: its number is the length before.
     pub fn push(&mut self, data: LocalData) {
-        if self.len % CHUNK == 0 {
+        if self.len.is_multiple_of(CHUNK) {
             self.chunks.push(Arc::default());
         }
         if let Some(chunk) = self.chunks.last_mut() {

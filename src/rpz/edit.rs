@@ -210,8 +210,9 @@ impl Edit {
         let Some(store) = self.base.records() else {
             return Err(Refusal::NoSoa(self.base.origin.to_string()));
         };
-        let changed: Vec<Changed<'_>> =
-            self.touched.iter().filter_map(|owner| Changed::of(store, owner)).collect();
+        let touched = self.touched.iter();
+        let changed = touched.filter_map(|(labels, touched)| Changed::of(store, labels, touched));
+        let changed: Vec<Changed<'_>> = changed.collect();
         next.forget_reasons(&changed);
         let mut kept = Vec::new();
         for owner in changed {
@@ -250,10 +251,7 @@ struct Changed<'a> {
 
 impl<'a> Changed<'a> {
     /// `None` if all is as it was.
-    fn of(
-        store: &'a RecordStore,
-        (labels, touched): (&'a Box<[u8]>, &'a Touched),
-    ) -> Option<Changed<'a>> {
+    fn of(store: &'a RecordStore, labels: &'a [u8], touched: &'a Touched) -> Option<Changed<'a>> {
         let owner = store.get(labels);
         let old = owner.as_ref().and_then(|owner| owner.code);
         let was = owner.into_iter().flat_map(|owner| owner.records).collect();

@@ -200,8 +200,8 @@ impl RecordStore {
     /// in which no owner is named are shared. Costs the touched buckets and a look at the list of
     /// them all; only when the store has grown or shrunk to a multiple is it laid out anew.
     ///
-    /// Owners and records must be as [`fits`](super::fits) wants them. Of an owner that comes twice the
-    /// last one counts.
+    /// Owners and records must be as [`fits`](super::fits) wants them. Of an owner that comes
+    /// twice the last one counts.
     pub fn derive<'a>(
         &self,
         changes: impl IntoIterator<Item = (&'a [u8], Option<Kept<'a>>)>,
