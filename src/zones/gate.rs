@@ -85,7 +85,7 @@ pub enum Reason {
         /// The rule's owner without the zone's name.
         rule: String,
         /// The name.
-        name: Name,
+        name: String,
         /// Who guards it.
         why: String,
         /// Further guarded names that it covers.
@@ -254,7 +254,7 @@ impl<'t> Findings<'t> {
             }
             let Some(covered) = table.get(*owner) else { continue };
             if let [first, more @ ..] = &covered.guarded[..] {
-                let (name, why) = (first.name, first.why.clone());
+                let (name, why) = (first.name.to_string(), first.why.clone());
                 guarded.push(Reason::Guarded { rule: rule.clone(), name, why, more: more.len() });
             }
             if let Some(host) = covered.own_hosts.first() {
