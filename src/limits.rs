@@ -123,6 +123,10 @@ pub const GROUPS: usize = 256;
 pub const WRITTEN_RECORDS: usize = 100;
 /// Characters of a record as it is written.
 pub const WRITTEN_TEXT: usize = 200;
+/// Records of one owner in a zone transfer that are read as its rule; more are kept, but skipped.
+pub const OWNER_RECORDS: usize = 4_096;
+/// Records that a zone transfer may have for each rule that the zone may have, and in any case.
+pub const TRANSFER_RECORDS: (usize, usize) = (4, 1_000);
 /// Examples that the audit of a zone keeps of each kind; the rest are only counted.
 pub const AUDIT_EXAMPLES: usize = 1_000;
 /// Rules of each kind that a difference between two versions of a zone names.

@@ -6,7 +6,8 @@
 //!                  $INCLUDE          anything else                    │ wire data
 //!                      └──────────────> entry ──> rdata_text ─────────┤
 //!   list of domains, hosts file ──> list: the records a zone would have┤
-//!   zone transfer (records in wire form) ─────────────────────────────┤
+//!   zone transfer, whole ──> gather ─┐                                 │
+//!   zone transfer, changes ──> edit ─┴─ each owner ──> reading ────────┤
 //!                                                                     v
 //!                              owner: which trigger? ┐             intake
 //!                              rdata: which action?  ┴──────────────> │  <── local_data
@@ -27,9 +28,13 @@ mod audit;
 mod audit_names;
 #[cfg(test)]
 mod audit_tests;
+mod edit;
+#[cfg(test)]
+mod edit_tests;
 mod entry;
 mod fast_line;
 mod find;
+mod gather;
 mod intake;
 mod lines;
 mod list;
@@ -43,6 +48,7 @@ mod name_text;
 mod owner;
 mod rdata;
 mod rdata_text;
+mod reading;
 mod record_text;
 mod sink;
 #[cfg(test)]
@@ -55,7 +61,9 @@ use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
 pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, audit};
+pub use edit::{Edit, Misfit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
+pub use gather::Gather;
 pub use intake::{Intake, Refusal};
 pub use record_text::data_text;
 
