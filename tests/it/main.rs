@@ -8,6 +8,7 @@ mod check_zone;
 mod conformance;
 mod daemon;
 mod doh;
+mod dump;
 mod exceptions;
 mod explain;
 mod failover;
