@@ -24,6 +24,7 @@ mod policy_life;
 mod policy_stages;
 mod reload;
 mod review_policy;
+mod saved;
 mod tcp;
 mod tell;
 mod tour;
