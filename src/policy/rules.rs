@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::dns::name::Name;
+use crate::dns::name::{Name, wire_len};
 use crate::policy::action::{Action, ActionCode};
 use crate::policy::local_data::{DataIndex, DataList};
 use crate::policy::records::{RecordStore, StoreRules};
@@ -245,6 +245,17 @@ pub struct Soa {
     pub rdata: Box<[u8]>,
 }
 
+impl Soa {
+    /// The fields of a record with this data in wire form, names uncompressed; `None` if it is
+    /// too short for them.
+    pub fn from_rdata(ttl: u32, rdata: &[u8]) -> Option<Soa> {
+        let (numbers, []) = rdata.last_chunk::<20>()?.as_chunks() else { return None };
+        let [serial, refresh, retry, expire, minimum] =
+            <[[u8; 4]; 5]>::try_from(numbers).ok()?.map(u32::from_be_bytes);
+        Some(Soa { ttl, serial, refresh, retry, expire, minimum, rdata: rdata.into() })
+    }
+}
+
 /// Names with their actions, packed one after the other: about 3 octets more than the text
 /// of the name. Only to be filled and walked through, not to be searched.
 ///
@@ -280,6 +291,44 @@ impl RuleArena {
             }
         }
         self.len += 1;
+    }
+
+    /// An arena from what [`RuleArena::blocks`] gave. `each` gets every code in turn. `None` if
+    /// there is anything in the blocks but rules on names: from the result, all else here works.
+    pub fn from_blocks(
+        blocks: Vec<Vec<u8>>,
+        mut each: impl FnMut(ActionCode),
+    ) -> Option<RuleArena> {
+        let mut len = 0;
+        for block in &blocks {
+            let mut walk = RuleIter { blocks: [].iter(), rest: block };
+            for (name, code) in walk.by_ref() {
+                if !is_owner(name) {
+                    return None;
+                }
+                each(code);
+                len += 1;
+            }
+            // the walk ends early at what is no rule
+            if !walk.rest.is_empty() {
+                return None;
+            }
+        }
+        Some(RuleArena { blocks, len })
+    }
+
+    /// The octets of the arena in their order.
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.blocks.iter().map(Vec::as_slice)
+    }
+
+    /// The rules from a place on that [`RuleIter::place`] gave for this arena.
+    pub fn walk_from(&self, place: RulePlace) -> RuleIter<'_> {
+        let RulePlace { blocks, octets } = place;
+        let (done, left) = self.blocks.split_at(self.blocks.len().saturating_sub(blocks));
+        let open = done.last().map_or(&[][..], Vec::as_slice);
+        let rest = open.get(open.len().saturating_sub(octets)..).unwrap_or_default();
+        RuleIter { blocks: left.iter(), rest }
     }
 
     /// The rules in the order they were pushed: wire name with root label, and code.
@@ -319,6 +368,22 @@ pub struct RuleIter<'a> {
     rest: &'a [u8],
 }
 
+/// Where a [`RuleIter`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RulePlace {
+    /// Blocks that were not begun.
+    blocks: usize,
+    /// What is left of the one that was.
+    octets: usize,
+}
+
+impl RuleIter<'_> {
+    /// Where the walk stands, to go on from there.
+    pub fn place(&self) -> RulePlace {
+        RulePlace { blocks: self.blocks.len(), octets: self.rest.len() }
+    }
+}
+
 impl<'a> Iterator for RuleIter<'a> {
     type Item = (&'a [u8], ActionCode);
 
@@ -338,6 +403,11 @@ impl<'a> Iterator for RuleIter<'a> {
         self.rest = rest;
         Some((name, ActionCode::from_u32(u32::from_le_bytes(*long))))
     }
+}
+
+/// True for a canonical wire name that a rule can have: with its root label, not the root.
+fn is_owner(wire: &[u8]) -> bool {
+    wire.len() > 1 && wire_len(wire) == Some(wire.len()) && !wire.iter().any(u8::is_ascii_uppercase)
 }
 
 /// Number of rules by trigger and by action.

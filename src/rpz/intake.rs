@@ -355,14 +355,7 @@ impl Intake {
 
 /// A SOA's fields from its data (RFC 1035 section 3.3.13).
 pub(super) fn read_soa(ttl: u32, rdata: &[u8]) -> Result<Soa, Refusal> {
-    let Some(fields) = rdata.last_chunk::<20>() else { return Err(Refusal::BadSoa) };
-    let mut numbers = fields
-        .chunks_exact(4)
-        .map(|chunk| chunk.iter().fold(0_u32, |sum, &octet| sum << 8 | u32::from(octet)));
-    let mut next = || numbers.next().ok_or(Refusal::BadSoa);
-    let (serial, refresh, retry) = (next()?, next()?, next()?);
-    let (expire, minimum) = (next()?, next()?);
-    Ok(Soa { ttl, serial, refresh, retry, expire, minimum, rdata: rdata.into() })
+    Soa::from_rdata(ttl, rdata).ok_or(Refusal::BadSoa)
 }
 
 /// Why a record outside the zone is skipped.

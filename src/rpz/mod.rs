@@ -14,7 +14,8 @@
 //!                                                                     v
 //!                                                         policy::rules::ZoneRules
 //!                                                                     │
-//!   the same readers again ──> find: where a rule stands              └──> audit: what is odd
+//!   the same readers again ──> find: where a rule stands              ├──> audit: what is odd
+//!                                                                     └──> dump: text again
 //! ```
 //!
 //! A bad record costs that record: it is skipped, and noted with its line, its owner and the
@@ -28,6 +29,7 @@ mod audit;
 mod audit_names;
 #[cfg(test)]
 mod audit_tests;
+mod dump;
 mod edit;
 #[cfg(test)]
 mod edit_tests;
@@ -43,6 +45,8 @@ mod list_name;
 #[cfg(test)]
 mod list_tests;
 mod local_data;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod master_file;
 mod name_text;
 mod owner;
@@ -61,6 +65,7 @@ use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
 pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, audit};
+pub use dump::Dump;
 pub use edit::{Edit, Misfit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
 pub use gather::Gather;

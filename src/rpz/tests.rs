@@ -28,6 +28,13 @@ fn rules(lines: &str) -> Vec<String> {
 }
 
 pub(super) fn dump(rules: &ZoneRules) -> Vec<String> {
+    let mut out = in_order(rules);
+    out.sort();
+    out
+}
+
+/// The rules in their order.
+pub(super) fn in_order(rules: &ZoneRules) -> Vec<String> {
     let action = |code: crate::policy::action::ActionCode| match code.action() {
         Action::Data(index) => {
             let records = rules.data.get(index as usize).unwrap().records().iter();
@@ -47,7 +54,6 @@ pub(super) fn dump(rules: &ZoneRules) -> Vec<String> {
     }
     assert_eq!(out.len(), rules.len());
     assert_eq!(rules.counts.total(), rules.len() as u64);
-    out.sort();
     out
 }
 

@@ -138,6 +138,11 @@ impl RecordStore {
         self.buckets.iter().map(|bucket| &**bucket)
     }
 
+    /// The octets of one bucket.
+    pub fn bucket(&self, place: usize) -> Option<&[u8]> {
+        self.buckets.get(place).map(|bucket| &**bucket)
+    }
+
     /// The owners in one of [`RecordStore::buckets`], sorted.
     pub fn owners_in<'a>(&'a self, bucket: &'a [u8]) -> impl Iterator<Item = Owner<'a>> + Clone {
         Entries::of(bucket).map(|entry| entry.owner(&self.kinds))
