@@ -5,7 +5,7 @@
 CARGO ?= cargo
 # Time that `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS = query answer zone policy control
+FUZZ_TARGETS = query answer zone image policy control
 
 .PHONY: all demo check test lint bench fuzz install-test-tools clean
 

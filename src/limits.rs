@@ -146,10 +146,23 @@ pub const TSIG_FILE: u64 = 16 << 10;
 pub const WRITTEN_RECORDS: usize = 100;
 /// Characters of a record as it is written.
 pub const WRITTEN_TEXT: usize = 200;
+/// Records of one owner in a zone transfer that are read as its rule; more are kept, but skipped.
+pub const OWNER_RECORDS: usize = 4_096;
+/// Records that a zone transfer may have for each rule that the zone may have, and in any case.
+pub const TRANSFER_RECORDS: (usize, usize) = (4, 1_000);
 /// Examples that the audit of a zone keeps of each kind; the rest are only counted.
 pub const AUDIT_EXAMPLES: usize = 1_000;
 /// Rules of each kind that a difference between two versions of a zone names.
 pub const DIFF_EXAMPLES: usize = 20;
+
+/// Records that became no rule, of which a saved zone keeps the reason.
+pub const SAVED_REASONS: usize = 20;
+/// Octets of a saved zone; longer files are not read.
+pub const SAVED_FILE: u64 = 8 << 30;
+/// Damaged copies of one zone that are kept for a look.
+pub const SAVED_DAMAGED: usize = 3;
+/// How long the copy of a zone is kept that is not in the configuration any more.
+pub const SAVED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Bounds of the upstream room.
 pub mod upstream {

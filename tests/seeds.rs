@@ -8,6 +8,8 @@ use std::path::Path;
 mod answer;
 #[path = "../fuzz/checks/control.rs"]
 mod control;
+#[path = "../fuzz/checks/image.rs"]
+mod image;
 #[path = "../fuzz/checks/policy.rs"]
 mod policy;
 #[path = "../fuzz/checks/query.rs"]
@@ -31,6 +33,11 @@ fn answers() {
 #[test]
 fn zones() {
     hold("zone", 12_000, zone::check);
+}
+
+#[test]
+fn images() {
+    hold("image", 20_000, image::check);
 }
 
 #[test]

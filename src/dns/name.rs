@@ -327,6 +327,22 @@ pub fn write_wire(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     Ok(())
 }
 
+/// Length of the uncompressed name at the start of `octets`, root label included; `None` if there
+/// is no name of at most [`MAX_NAME`] octets.
+pub fn wire_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let len = usize::from(*octets.get(at)?);
+        at += len + 1;
+        if len > MAX_LABEL || at > MAX_NAME {
+            return None;
+        }
+        if len == 0 {
+            return Some(at);
+        }
+    }
+}
+
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

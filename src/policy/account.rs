@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::action::ActionCode;
-use super::rules::{RuleArena, ZoneRules};
+use super::rules::{NameIter, ZoneRules};
 use super::set::Mode;
 use super::stage::{Hit, Matched, Owner};
 use super::trigger::TriggerKind;
@@ -166,8 +166,7 @@ impl ZoneRules {
     /// Rules on names that cover `name`, without the one that counts; at most
     /// [`limits::NEAR_RULES`]. Walks through all rules of the zone: not for a serving thread.
     pub fn near_names(&self, kind: TriggerKind, name: &Name) -> Vec<Near> {
-        let arena = if kind == TriggerKind::Nsdname { &self.nsdnames } else { &self.names };
-        let tree = Tree::around(name, arena);
+        let tree = Tree::around(name, self.by_name(kind));
         let labels = name.label_count();
         let mut near = Vec::new();
         for (depth, wildcard, code) in &tree.covering {
@@ -217,14 +216,14 @@ struct Tree {
 }
 
 impl Tree {
-    fn around(name: &Name, arena: &RuleArena) -> Tree {
+    fn around(name: &Name, rules: NameIter<'_>) -> Tree {
         let labels = name.label_count();
         let suffixes: Vec<Name> = (0..=labels).map(|kept| name.suffix(kept)).collect();
         let by_wire: HashMap<&[u8], usize> =
             suffixes.iter().enumerate().map(|(kept, suffix)| (suffix.as_wire(), kept)).collect();
         let mut tree =
             Tree { encloser: 0, because: Name::ROOT, exact: false, covering: Vec::new() };
-        for (owner, code) in arena.iter() {
+        for (owner, code) in rules {
             let wildcard = owner.starts_with(b"\x01*");
             let node = if wildcard { &owner[2..] } else { owner };
             let Some((depth, whole)) = deepest(node, &by_wire) else { continue };
@@ -270,17 +269,21 @@ mod tests {
     use super::*;
     use crate::policy::action::Action;
     use crate::policy::oracle::Oracle;
+    use crate::policy::rules::RuleArena;
+    use std::sync::Arc;
 
     /// A zone of these rules on names.
     fn zone(owners: &[Name]) -> (ZoneRules, Oracle) {
         let mut rules = ZoneRules::none("rpz.test".parse().unwrap());
         let mut oracle = Oracle::new();
         let code = ActionCode::from(Action::Nxdomain);
+        let mut arena = RuleArena::default();
         for owner in owners {
             let wire = owner.as_wire();
-            rules.names.push(&wire[..wire.len() - 1], code);
+            arena.push(&wire[..wire.len() - 1], code);
             oracle.add(0, owner, code.as_u32());
         }
+        rules.names = arena.into();
         (rules, oracle)
     }
 
@@ -302,7 +305,11 @@ mod tests {
             let found = oracle.find(&name);
             let chosen = found.rule(0);
             let context = format!("{name} in {owners:?}: {chosen:?}");
-            assert_eq!(Tree::around(&name, &rules.names).chosen(), chosen.is_some(), "{context}");
+            assert_eq!(
+                Tree::around(&name, rules.names.iter()).chosen(),
+                chosen.is_some(),
+                "{context}"
+            );
             let near = rules.near_names(TriggerKind::Qname, &name);
             // all wildcards above the name, without the one that was chosen
             let covers = |owner: &&Name| {
@@ -330,7 +337,8 @@ mod tests {
         let mut rules = ZoneRules::none("rpz.test".parse().unwrap());
         let code = ActionCode::from(Action::Nxdomain);
         for net in ["192.0.2.0/24", "192.0.2.9/32", "192.0.2.8/32", "198.51.100.0/24"] {
-            rules.prefixes.push((TriggerKind::Ip, net.parse().unwrap(), code));
+            let prefixes = Arc::make_mut(&mut rules.prefixes);
+            prefixes.push((TriggerKind::Ip, net.parse().unwrap(), code));
         }
         let seen = ["192.0.2.9".parse().unwrap(), "192.0.2.8".parse().unwrap()];
         let chosen = "192.0.2.9/32".parse().unwrap();

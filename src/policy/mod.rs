@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   rules::ZoneRules (one per zone) ──► tables: one merged matcher for all zones
+//!     of a transfer: records::RecordStore │  version: what the next one takes over
 //!                                         │  names (QNAME, NSDNAME)
 //!                                         │  prefixes (CLIENT-IP, IP, NSIP)
 //!   settings, groups, exceptions ───────► set::PolicySet      one generation, immutable
@@ -20,9 +21,11 @@
 pub mod account;
 pub mod action;
 pub mod exceptions;
+pub mod local_data;
 pub mod names;
 pub mod oracle;
 pub mod prefixes;
+pub mod records;
 pub mod rules;
 pub mod set;
 pub mod spelling;
@@ -31,4 +34,5 @@ mod tables;
 #[cfg(test)]
 mod tests;
 pub mod trigger;
+pub mod version;
 pub mod view;

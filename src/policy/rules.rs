@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::dns::name::Name;
-use crate::policy::action::{Action, ActionCode, LocalData};
+use crate::dns::name::{Name, wire_len};
+use crate::policy::action::{Action, ActionCode};
+use crate::policy::local_data::{DataIndex, DataList};
+use crate::policy::records::{RecordStore, StoreRules};
 use crate::policy::trigger::TriggerKind;
+use crate::policy::version::{self, Change, Handover};
 
 /// Size of one block of a [`RuleArena`], in octets.
 const BLOCK: usize = 1 << 20;
 /// Codes from here on take four more octets in a [`RuleArena`].
 const LONG_CODE: u8 = u8::MAX;
+/// QNAME rules that a change may hold however small its zone is.
+const SMALL_CHANGE: usize = 1_000;
 /// How many skipped records are kept with their reasons; the rest are only counted.
 pub const SKIPPED_KEPT: usize = 1_000;
 
@@ -27,31 +32,46 @@ pub struct ZoneRules {
     /// The zone's SOA record.
     pub soa: Soa,
     /// QNAME rules by trigger name (relative to the origin; the wildcard label is kept).
-    pub names: RuleArena,
-    /// NSDNAME rules by trigger name.
-    pub nsdnames: RuleArena,
-    /// Client-IP, IP and NSIP rules; host bits are zero.
-    pub prefixes: Vec<(TriggerKind, IpNet, ActionCode)>,
+    pub names: NameRules,
+    /// NSDNAME rules by trigger name. Versions share them as long as they stay the same.
+    pub nsdnames: Arc<RuleArena>,
+    /// Client-IP, IP and NSIP rules; host bits are zero. Shared like the above.
+    pub prefixes: Arc<Vec<AddressRule>>,
     /// What the indexes of [`Action::Data`] mean.
-    pub data: Vec<LocalData>,
+    pub data: DataList,
     /// Records that became no rule.
     pub skipped: Skipped,
     /// How many rules of which kind there are.
     pub counts: Counts,
     /// Files that the zone's own file includes.
     pub included: Vec<Arc<str>>,
+    /// Tells these rules from all others of this process.
+    id: u64,
+    /// What differs from the version before, if these were made by a change.
+    change: Handover<Change>,
+    /// These rules were made by a change, so that more of them are to be expected.
+    is_edited: bool,
+    /// For the next change of the local data.
+    index: Handover<DataIndex>,
 }
+
+/// One rule that compares addresses.
+pub type AddressRule = (TriggerKind, IpNet, ActionCode);
 
 impl ZoneRules {
     /// A zone without rules.
     pub fn none(origin: Name) -> ZoneRules {
         ZoneRules {
+            id: version::next_id(),
+            change: Handover::default(),
+            is_edited: false,
+            index: Handover::default(),
             origin,
             soa: Soa::default(),
-            names: RuleArena::default(),
-            nsdnames: RuleArena::default(),
-            prefixes: Vec::new(),
-            data: Vec::new(),
+            names: NameRules::default(),
+            nsdnames: Arc::default(),
+            prefixes: Arc::default(),
+            data: DataList::default(),
             skipped: Skipped::default(),
             counts: Counts::default(),
             included: Vec::new(),
@@ -68,14 +88,141 @@ impl ZoneRules {
         self.len() == 0
     }
 
+    /// The rules on names of a kind, QNAME or NSDNAME; none of any other.
+    pub fn by_name(&self, kind: TriggerKind) -> NameIter<'_> {
+        match kind {
+            TriggerKind::Qname => self.names.iter(),
+            TriggerKind::Nsdname => NameIter::Listed(self.nsdnames.iter()),
+            _ => NameIter::Listed(RuleIter::default()),
+        }
+    }
+
+    /// What all rules do, rule by rule.
+    pub fn codes(&self) -> impl Iterator<Item = ActionCode> {
+        let names = TriggerKind::ALL.into_iter().flat_map(|kind| self.by_name(kind));
+        names.map(|(_, code)| code).chain(self.prefixes.iter().map(|(.., code)| *code))
+    }
+
+    /// The zone's records, if they were kept.
+    pub fn records(&self) -> Option<&RecordStore> {
+        match &self.names {
+            NameRules::Listed(_) => None,
+            NameRules::Kept(records) => Some(records),
+        }
+    }
+
+    /// Tells these rules from all others of this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// These rules were made by a change of earlier ones.
+    pub fn is_edited(&self) -> bool {
+        self.is_edited
+    }
+
+    /// Notes that these rules are a change of earlier ones. A change that is worth less than a
+    /// fresh start is forgotten: it would only take memory.
+    pub fn set_change(&mut self, change: Change) {
+        let worth =
+            2 * (change.removed.len() + change.put.len()) <= self.names.len() + SMALL_CHANGE;
+        (self.change, self.is_edited) = (Handover::new(worth.then_some(change)), true);
+    }
+
+    /// Takes what differs from the rules with this id, if that is known and nobody has taken it.
+    pub(super) fn take_change(&self, since: u64) -> Option<Change> {
+        self.change.take_if(|change| change.since == since)
+    }
+
+    /// Leaves the index of the local data for the next change.
+    pub fn leave_index(&mut self, index: Option<DataIndex>) {
+        self.index = Handover::new(index);
+    }
+
+    /// Takes what [`ZoneRules::leave_index`] left, if nobody has done so yet.
+    pub fn take_index(&self) -> Option<DataIndex> {
+        self.index.take()
+    }
+
     /// Heap in octets, give or take what the allocator adds.
     pub fn bytes(&self) -> usize {
-        let data: usize = self.data.iter().map(LocalData::bytes).sum();
         self.names.bytes()
             + self.nsdnames.bytes()
-            + self.prefixes.capacity() * size_of::<(TriggerKind, IpNet, ActionCode)>()
-            + self.data.capacity() * size_of::<LocalData>()
-            + data
+            + self.prefixes.capacity() * size_of::<AddressRule>()
+            + self.data.bytes()
+    }
+}
+
+/// The QNAME rules of a zone.
+#[derive(Debug)]
+pub enum NameRules {
+    /// As they were found, of a file or a list.
+    Listed(RuleArena),
+    /// With all records of the zone, of a transfer.
+    Kept(RecordStore),
+}
+
+impl NameRules {
+    /// The rules: wire name with root label, and code.
+    pub fn iter(&self) -> NameIter<'_> {
+        match self {
+            NameRules::Listed(arena) => NameIter::Listed(arena.iter()),
+            NameRules::Kept(records) => NameIter::Kept(records.rules()),
+        }
+    }
+
+    /// Number of rules.
+    pub fn len(&self) -> usize {
+        match self {
+            NameRules::Listed(arena) => arena.len(),
+            NameRules::Kept(records) => records.totals().rules,
+        }
+    }
+
+    /// True if there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Heap in octets.
+    pub fn bytes(&self) -> usize {
+        match self {
+            NameRules::Listed(arena) => arena.bytes(),
+            NameRules::Kept(records) => records.bytes(),
+        }
+    }
+}
+
+impl Default for NameRules {
+    fn default() -> NameRules {
+        NameRules::Listed(RuleArena::default())
+    }
+}
+
+impl From<RuleArena> for NameRules {
+    fn from(arena: RuleArena) -> NameRules {
+        NameRules::Listed(arena)
+    }
+}
+
+/// Walk through the rules on names of one kind: wire name with root label, and code.
+#[derive(Clone, Debug)]
+pub enum NameIter<'a> {
+    /// Rules as they were found.
+    Listed(RuleIter<'a>),
+    /// Rules with the zone's records.
+    Kept(StoreRules<'a>),
+}
+
+impl<'a> Iterator for NameIter<'a> {
+    type Item = (&'a [u8], ActionCode);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            NameIter::Listed(rules) => rules.next(),
+            NameIter::Kept(rules) => rules.next(),
+        }
     }
 }
 
@@ -96,6 +243,17 @@ pub struct Soa {
     pub minimum: u32,
     /// The whole record data in wire form, names uncompressed, their case kept.
     pub rdata: Box<[u8]>,
+}
+
+impl Soa {
+    /// The fields of a record with this data in wire form, names uncompressed; `None` if it is
+    /// too short for them.
+    pub fn from_rdata(ttl: u32, rdata: &[u8]) -> Option<Soa> {
+        let (numbers, []) = rdata.last_chunk::<20>()?.as_chunks() else { return None };
+        let [serial, refresh, retry, expire, minimum] =
+            <[[u8; 4]; 5]>::try_from(numbers).ok()?.map(u32::from_be_bytes);
+        Some(Soa { ttl, serial, refresh, retry, expire, minimum, rdata: rdata.into() })
+    }
 }
 
 /// Names with their actions, packed one after the other: about 3 octets more than the text
@@ -135,6 +293,44 @@ impl RuleArena {
         self.len += 1;
     }
 
+    /// An arena from what [`RuleArena::blocks`] gave. `each` gets every code in turn. `None` if
+    /// there is anything in the blocks but rules on names: from the result, all else here works.
+    pub fn from_blocks(
+        blocks: Vec<Vec<u8>>,
+        mut each: impl FnMut(ActionCode),
+    ) -> Option<RuleArena> {
+        let mut len = 0;
+        for block in &blocks {
+            let mut walk = RuleIter { blocks: [].iter(), rest: block };
+            for (name, code) in walk.by_ref() {
+                if !is_owner(name) {
+                    return None;
+                }
+                each(code);
+                len += 1;
+            }
+            // the walk ends early at what is no rule
+            if !walk.rest.is_empty() {
+                return None;
+            }
+        }
+        Some(RuleArena { blocks, len })
+    }
+
+    /// The octets of the arena in their order.
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.blocks.iter().map(Vec::as_slice)
+    }
+
+    /// The rules from a place on that [`RuleIter::place`] gave for this arena.
+    pub fn walk_from(&self, place: RulePlace) -> RuleIter<'_> {
+        let RulePlace { blocks, octets } = place;
+        let (done, left) = self.blocks.split_at(self.blocks.len().saturating_sub(blocks));
+        let open = done.last().map_or(&[][..], Vec::as_slice);
+        let rest = open.get(open.len().saturating_sub(octets)..).unwrap_or_default();
+        RuleIter { blocks: left.iter(), rest }
+    }
+
     /// The rules in the order they were pushed: wire name with root label, and code.
     pub fn iter(&self) -> RuleIter<'_> {
         RuleIter { blocks: self.blocks.iter(), rest: &[] }
@@ -166,10 +362,26 @@ impl<'a> IntoIterator for &'a RuleArena {
 }
 
 /// Walk through a [`RuleArena`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleIter<'a> {
     blocks: std::slice::Iter<'a, Vec<u8>>,
     rest: &'a [u8],
+}
+
+/// Where a [`RuleIter`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RulePlace {
+    /// Blocks that were not begun.
+    blocks: usize,
+    /// What is left of the one that was.
+    octets: usize,
+}
+
+impl RuleIter<'_> {
+    /// Where the walk stands, to go on from there.
+    pub fn place(&self) -> RulePlace {
+        RulePlace { blocks: self.blocks.len(), octets: self.rest.len() }
+    }
 }
 
 impl<'a> Iterator for RuleIter<'a> {
@@ -191,6 +403,11 @@ impl<'a> Iterator for RuleIter<'a> {
         self.rest = rest;
         Some((name, ActionCode::from_u32(u32::from_le_bytes(*long))))
     }
+}
+
+/// True for a canonical wire name that a rule can have: with its root label, not the root.
+fn is_owner(wire: &[u8]) -> bool {
+    wire.len() > 1 && wire_len(wire) == Some(wire.len()) && !wire.iter().any(u8::is_ascii_uppercase)
 }
 
 /// Number of rules by trigger and by action.

@@ -162,14 +162,17 @@ impl PolicySet {
     }
 
     /// Freezes the parts into a set. If the rules are those of `previous`, its tables are taken
-    /// over, and the cost does not depend on the number of rules.
+    /// over, and the cost does not depend on the number of rules. If some are a change of those,
+    /// it goes with the change; that works for one successor of each set, any other is built from
+    /// nothing.
     pub fn build(parts: Parts, previous: Option<&PolicySet>) -> PolicySet {
         let Parts { generation, mut zones, groups, exceptions, monitor, ignored } = parts;
         zones.truncate(limits::POLICY_ZONES);
         let rules: Vec<_> = zones.iter().map(|(_, rules)| Arc::clone(rules)).collect();
         let tables = match previous {
             Some(previous) if previous.tables.are_of(&rules) => Arc::clone(&previous.tables),
-            _ => Arc::new(Tables::build(rules)),
+            Some(previous) => Arc::new(Tables::next(rules, &previous.tables)),
+            None => Arc::new(Tables::build(rules)),
         };
         if monitor {
             for (settings, _) in zones.iter_mut().filter(|(s, _)| s.mode == Mode::Enforce) {
@@ -195,7 +198,7 @@ impl PolicySet {
             zones: zones
                 .into_iter()
                 .zip(tables.duplicates())
-                .map(|((settings, rules), &duplicates)| {
+                .map(|((settings, rules), duplicates)| {
                     Arc::new(Zone { settings, rules, duplicates })
                 })
                 .collect(),

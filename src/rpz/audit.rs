@@ -189,8 +189,8 @@ pub fn audit(rules: &ZoneRules) -> Audit {
         bare: Findings::default(),
         redundant: Findings::default(),
     };
-    audit_names::walk(TriggerKind::Qname, &rules.names, &mut audit);
-    audit_names::walk(TriggerKind::Nsdname, &rules.nsdnames, &mut audit);
+    audit_names::walk(TriggerKind::Qname, rules, &mut audit);
+    audit_names::walk(TriggerKind::Nsdname, rules, &mut audit);
     prefixes(&rules.prefixes, &mut audit);
     audit
 }

@@ -13,7 +13,7 @@
 
 use crate::dns::name::MAX_LABELS;
 use crate::policy::action::ActionCode;
-use crate::policy::rules::RuleArena;
+use crate::policy::rules::ZoneRules;
 use crate::policy::trigger::TriggerKind;
 use crate::rpz::audit::{Audit, Bare, Hidden, Redundant};
 use crate::rpz::owner::Trigger;
@@ -63,10 +63,11 @@ struct Walk<'a> {
 }
 
 /// Looks through the rules of one kind.
-pub(super) fn walk(kind: TriggerKind, arena: &RuleArena, audit: &mut Audit) {
-    let mut keys = Vec::with_capacity(arena.bytes());
-    let mut rules = Vec::with_capacity(arena.len());
-    for (place, (wire, code)) in arena.iter().enumerate() {
+pub(super) fn walk(kind: TriggerKind, zone: &ZoneRules, audit: &mut Audit) {
+    let octets = zone.by_name(kind).map(|(wire, _)| wire.len()).sum();
+    let mut keys = Vec::with_capacity(octets);
+    let mut rules = Vec::new();
+    for (place, (wire, code)) in zone.by_name(kind).enumerate() {
         let start = keys.len();
         push_key(wire, &mut keys);
         let len = (keys.len() - start) as u8; // a name has at most 255 octets

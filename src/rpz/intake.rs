@@ -31,6 +31,15 @@ pub enum Refusal {
     BadSoa,
     /// There are more rules than this.
     TooManyRules(usize),
+    /// There are more records than this, whether or not they are rules.
+    TooManyRecords(usize),
+}
+
+impl Refusal {
+    /// The first SOA has this owner, in wire form.
+    pub(super) fn other_zone(owner: &[u8], origin: &Name) -> Refusal {
+        Refusal::OtherZone { found: absolute(owner), wanted: absolute(origin.as_wire()) }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -49,6 +58,11 @@ impl fmt::Display for Refusal {
             Refusal::TooManyRules(max) => write!(
                 f,
                 "the zone has more than {max} rules; raise its limit if that is meant to be"
+            ),
+            Refusal::TooManyRecords(max) => write!(
+                f,
+                "the zone has more than {max} records, which is too much for the rules that it \
+                 may have; raise its limit of rules if that is meant to be"
             ),
         }
     }
@@ -92,6 +106,12 @@ impl Intake {
             place: Place::default(),
             key: Vec::new(),
         }
+    }
+
+    /// An intake for some records of the zone, whose SOA is known: for other SOA records there is
+    /// no excuse.
+    pub(super) fn of_part(origin: Name) -> Intake {
+        Intake { soa: Some(Soa::default()), ..Intake::new(origin, usize::MAX) }
     }
 
     /// The line that the next records stand on, for messages.
@@ -195,17 +215,12 @@ impl Intake {
             }
         }
         self.prefixes.shrink_to_fit();
-        Ok(ZoneRules {
-            origin: self.origin,
-            soa,
-            names: self.names,
-            nsdnames: self.nsdnames,
-            prefixes: self.prefixes,
-            data,
-            skipped: self.skipped,
-            counts: self.counts,
-            included: self.files.into_iter().flatten().collect(),
-        })
+        let mut rules = ZoneRules::none(self.origin);
+        (rules.soa, rules.skipped, rules.counts) = (soa, self.skipped, self.counts);
+        (rules.names, rules.nsdnames) = (self.names.into(), Arc::new(self.nsdnames));
+        (rules.prefixes, rules.data) = (Arc::new(self.prefixes), data.into_iter().collect());
+        rules.included = self.files.into_iter().flatten().collect();
+        Ok(rules)
     }
 
     /// A record that can be a rule: which one.
@@ -284,25 +299,14 @@ impl Intake {
     /// A record that is not in the zone. If it is the first SOA, this is another zone.
     fn outside(&mut self, owner: &[u8], rtype: u16) -> Result<(), Refusal> {
         if rtype == rtype::SOA && self.soa.is_none() {
-            let found = absolute(owner);
-            return Err(Refusal::OtherZone { found, wanted: absolute(self.origin.as_wire()) });
+            return Err(Refusal::other_zone(owner, &self.origin));
         }
-        self.skip(
-            absolute(owner),
-            format!("outside the zone {}", absolute(self.origin.as_wire())).into(),
-        );
+        self.skip(absolute(owner), outside(&self.origin));
         Ok(())
     }
 
     fn soa(&mut self, ttl: u32, rdata: &[u8]) -> Result<(), Refusal> {
-        let Some(fields) = rdata.last_chunk::<20>() else { return Err(Refusal::BadSoa) };
-        let mut numbers = fields
-            .chunks_exact(4)
-            .map(|chunk| chunk.iter().fold(0_u32, |sum, &octet| sum << 8 | u32::from(octet)));
-        let mut next = || numbers.next().ok_or(Refusal::BadSoa);
-        let (serial, refresh, retry) = (next()?, next()?, next()?);
-        let (expire, minimum) = (next()?, next()?);
-        let soa = Soa { ttl, serial, refresh, retry, expire, minimum, rdata: rdata.into() };
+        let soa = read_soa(ttl, rdata)?;
         match &self.soa {
             None => self.soa = Some(soa),
             // a dump of a transfer ends with the SOA once more
@@ -349,8 +353,18 @@ impl Intake {
     }
 }
 
+/// A SOA's fields from its data (RFC 1035 section 3.3.13).
+pub(super) fn read_soa(ttl: u32, rdata: &[u8]) -> Result<Soa, Refusal> {
+    Soa::from_rdata(ttl, rdata).ok_or(Refusal::BadSoa)
+}
+
+/// Why a record outside the zone is skipped.
+pub(super) fn outside(origin: &Name) -> Reason {
+    format!("outside the zone {}", absolute(origin.as_wire())).into()
+}
+
 /// A wire name as absolute text.
-fn absolute(wire: &[u8]) -> String {
+pub(super) fn absolute(wire: &[u8]) -> String {
     let mut text = String::new();
     let _ = write_wire(wire, &mut text); // writing to a String cannot fail
     if !text.ends_with('.') || text.ends_with("\\.") {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 use crate::policy::action::ActionCode;
-use crate::policy::rules::{RuleArena, ZoneRules};
+use crate::policy::rules::{NameRules, RuleArena, ZoneRules};
 use crate::policy::trigger::TriggerKind;
 
 /// A wildcard label in front of a wire name.
@@ -49,7 +49,7 @@ pub(super) fn close(rules: &mut ZoneRules, max_rules: usize) -> Result<u64, Stri
         ));
     }
     let mut left_out = 0;
-    for (owner, code) in &names {
+    for (owner, code) in names.iter() {
         let name = owner.strip_prefix(STAR).unwrap_or(owner);
         if entries.is_covered(name) && !closed.kept.contains(name) {
             left_out += 1;
@@ -62,7 +62,7 @@ pub(super) fn close(rules: &mut ZoneRules, max_rules: usize) -> Result<u64, Stri
         closed.names.push(&owner[..owner.len() - 1], code);
         rules.counts.note(TriggerKind::Qname, code.action());
     }
-    rules.names = closed.names;
+    rules.names = closed.names.into();
     Ok(left_out)
 }
 
@@ -79,9 +79,9 @@ struct Closed<'a> {
 }
 
 impl<'a> Entries<'a> {
-    fn of(names: &'a RuleArena) -> Entries<'a> {
+    fn of(names: &'a NameRules) -> Entries<'a> {
         let mut entries = Entries { exact: Codes::default(), below: Codes::default() };
-        for (owner, code) in names {
+        for (owner, code) in names.iter() {
             // of two entries for one name the first counts, as in the matcher
             match owner.strip_prefix(STAR) {
                 Some(name) => entries.below.entry(name).or_insert(code),
@@ -169,12 +169,14 @@ mod tests {
 
     fn closed(list: &[(String, u32)]) -> (ZoneRules, u64) {
         let mut rules = ZoneRules::none(name("list.test"));
+        let mut names = RuleArena::default();
         for (owner, code) in list {
             let owner = name(owner);
             let code = ActionCode::from_u32(*code);
-            rules.names.push(&owner.as_wire()[..owner.len() - 1], code);
+            names.push(&owner.as_wire()[..owner.len() - 1], code);
             rules.counts.note(TriggerKind::Qname, code.action());
         }
+        rules.names = names.into();
         let left_out = close(&mut rules, 20_000).unwrap();
         (rules, left_out)
     }
@@ -205,12 +207,14 @@ mod tests {
     #[test]
     fn a_list_does_not_grow_into_much_more_than_itself() {
         let mut rules = ZoneRules::none(name("list.test"));
-        rules.names.push(name("*.a").as_wire().strip_suffix(b"\0").unwrap(), code(0));
+        let mut names = RuleArena::default();
+        names.push(name("*.a").as_wire().strip_suffix(b"\0").unwrap(), code(0));
         for n in 1..=2000_u32 {
             let labels: String = (0..100).map(|at| format!("{}.", n >> (at % 12) & 1)).collect();
             let deep = name(&format!("n{n}.{labels}a"));
-            rules.names.push(&deep.as_wire()[..deep.len() - 1], code(n));
+            names.push(&deep.as_wire()[..deep.len() - 1], code(n));
         }
+        rules.names = names.into();
         let fault = close(&mut rules, 20_000_000).unwrap_err();
         assert!(fault.contains("more than 17008 rules"), "{fault}");
     }

@@ -6,14 +6,16 @@
 //!                  $INCLUDE          anything else                    │ wire data
 //!                      └──────────────> entry ──> rdata_text ─────────┤
 //!   list of domains, hosts file ──> list: the records a zone would have┤
-//!   zone transfer (records in wire form) ─────────────────────────────┤
+//!   zone transfer, whole ──> gather ─┐                                 │
+//!   zone transfer, changes ──> edit ─┴─ each owner ──> reading ────────┤
 //!                                                                     v
 //!                              owner: which trigger? ┐             intake
 //!                              rdata: which action?  ┴──────────────> │  <── local_data
 //!                                                                     v
 //!                                                         policy::rules::ZoneRules
 //!                                                                     │
-//!   the same readers again ──> find: where a rule stands              └──> audit: what is odd
+//!   the same readers again ──> find: where a rule stands              ├──> audit: what is odd
+//!                                                                     └──> dump: text again
 //! ```
 //!
 //! A bad record costs that record: it is skipped, and noted with its line, its owner and the
@@ -27,9 +29,14 @@ mod audit;
 mod audit_names;
 #[cfg(test)]
 mod audit_tests;
+mod dump;
+mod edit;
+#[cfg(test)]
+mod edit_tests;
 mod entry;
 mod fast_line;
 mod find;
+mod gather;
 mod intake;
 mod lines;
 mod list;
@@ -38,11 +45,14 @@ mod list_name;
 #[cfg(test)]
 mod list_tests;
 mod local_data;
+#[cfg(test)]
+pub(crate) mod made_up;
 mod master_file;
 mod name_text;
 mod owner;
 mod rdata;
 mod rdata_text;
+mod reading;
 mod record_text;
 mod sink;
 #[cfg(test)]
@@ -55,7 +65,10 @@ use crate::dns::name::Name;
 use crate::policy::rules::ZoneRules;
 
 pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, audit};
+pub use dump::Dump;
+pub use edit::{Edit, Misfit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
+pub use gather::Gather;
 pub use intake::{Intake, Refusal};
 pub use record_text::data_text;
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::dns::name::{MAX_LABEL, MAX_NAME, write_wire};
+use crate::dns::name::{MAX_NAME, wire_len, write_wire};
 use crate::dns::rtype;
 
 /// Mail exchange (RFC 1035 section 3.3.9).
@@ -97,18 +97,7 @@ fn push_soa(rdata: &[u8], out: &mut String) -> Option<()> {
 
 /// Appends the uncompressed name at the start of `data`, its case kept; gives what is behind.
 fn push_name<'a>(data: &'a [u8], out: &mut String) -> Option<&'a [u8]> {
-    let mut at = 0;
-    loop {
-        let len = usize::from(*data.get(at)?);
-        at += len + 1;
-        if len > MAX_LABEL || at > MAX_NAME {
-            return None;
-        }
-        if len == 0 {
-            break;
-        }
-    }
-    let (name, rest) = data.split_at_checked(at)?;
+    let (name, rest) = data.split_at_checked(wire_len(data)?)?;
     push_absolute(name, out);
     Some(rest)
 }

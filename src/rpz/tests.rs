@@ -28,26 +28,32 @@ fn rules(lines: &str) -> Vec<String> {
 }
 
 pub(super) fn dump(rules: &ZoneRules) -> Vec<String> {
+    let mut out = in_order(rules);
+    out.sort();
+    out
+}
+
+/// The rules in their order.
+pub(super) fn in_order(rules: &ZoneRules) -> Vec<String> {
     let action = |code: crate::policy::action::ActionCode| match code.action() {
         Action::Data(index) => {
-            let records = rules.data[index as usize].records().iter();
+            let records = rules.data.get(index as usize).unwrap().records().iter();
             let text = records.map(|r| format!("{}/{}/{}", r.rtype, r.ttl, r.rdata.escape_ascii()));
             text.collect::<Vec<_>>().join(" ")
         }
         fixed => fixed.to_string(),
     };
     let mut out = Vec::new();
-    for (kind, arena) in [("QNAME", &rules.names), ("NSDNAME", &rules.nsdnames)] {
-        for (wire, code) in arena {
+    for kind in [TriggerKind::Qname, TriggerKind::Nsdname] {
+        for (wire, code) in rules.by_name(kind) {
             out.push(format!("{kind} {} {}", Name::from_wire(wire).unwrap(), action(code)));
         }
     }
-    for (kind, net, code) in &rules.prefixes {
+    for (kind, net, code) in rules.prefixes.iter() {
         out.push(format!("{kind} {net} {}", action(*code)));
     }
     assert_eq!(out.len(), rules.len());
     assert_eq!(rules.counts.total(), rules.len() as u64);
-    out.sort();
     out
 }
 
@@ -237,7 +243,7 @@ fn an_entry_without_owner_never_takes_a_wrong_one() {
 
 #[test]
 fn ttl_comes_from_where_it_should() {
-    let ttl = |text: &str| read(text).unwrap().data[0].records()[0].ttl;
+    let ttl = |text: &str| read(text).unwrap().data.get(0).unwrap().records()[0].ttl;
     assert_eq!(ttl("@ SOA . . 1 1 1 1 60\nx A 192.0.2.1"), 60);
     assert_eq!(ttl("@ 5 SOA . . 1 1 1 1 60\nx A 192.0.2.1"), 5);
     assert_eq!(ttl("$TTL 9\n@ 5 SOA . . 1 1 1 1 60\nx A 192.0.2.1"), 9);

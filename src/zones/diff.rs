@@ -66,7 +66,9 @@ impl Difference {
             ..Difference::default()
         };
         let hasher = RandomState::default();
-        let (old_marks, new_marks) = (marks(old, &hasher), marks(new, &hasher));
+        let same = same_buckets(old, new);
+        let same = same.as_deref();
+        let (old_marks, new_marks) = (marks(old, same, &hasher), marks(new, same, &hasher));
         let (mut added, mut removed) = (First::default(), First::default());
         let mut changed = First::default();
         side_by_side(&old_marks, &new_marks, |pair| match pair {
@@ -78,7 +80,8 @@ impl Difference {
         });
         drop((old_marks, new_marks));
         (out.added, out.removed, out.changed) = (added.total, removed.total, changed.total);
-        out.tell(old, new, added.places(), removed.places(), changed.places());
+        let places = [added, removed, changed].map(First::places);
+        out.tell((old, new), same, places);
         out
     }
 
@@ -87,18 +90,17 @@ impl Difference {
         self.added == 0 && self.removed == 0 && self.changed == 0
     }
 
-    /// Puts the first ones into words; their places in the old and the new version.
+    /// Puts the first ones into words, by their places in the old and the new version.
     fn tell(
         &mut self,
-        old: &ZoneRules,
-        new: &ZoneRules,
-        added: Vec<(u32, u32)>,
-        removed: Vec<(u32, u32)>,
-        changed: Vec<(u32, u32)>,
+        (old, new): (&ZoneRules, &ZoneRules),
+        same: Option<&[bool]>,
+        [added, removed, changed]: [Vec<(u32, u32)>; 3],
     ) {
         let of_old = removed.iter().chain(&changed).map(|(place, _)| *place);
         let of_new = added.iter().chain(&changed).map(|(_, place)| *place);
-        let (old, new) = (in_words(old, of_old.collect()), in_words(new, of_new.collect()));
+        let old = in_words(old, same, of_old.collect());
+        let new = in_words(new, same, of_new.collect());
         let whole = |told: &[Told], place: u32| {
             told.iter()
                 .find(|rule| rule.place == place)
@@ -116,7 +118,7 @@ impl Difference {
 
 /// What a rule compares.
 enum Trigger<'a> {
-    /// A wire name with its root label.
+    /// Wire labels without the root label.
     Name(TriggerKind, &'a [u8]),
     Prefix(TriggerKind, IpNet),
 }
@@ -132,22 +134,50 @@ struct Mark {
     meaning: u32,
 }
 
-/// All rules of a zone in their order.
-fn rules(zone: &ZoneRules) -> impl Iterator<Item = (Trigger<'_>, ActionCode)> {
-    let names =
-        zone.names.iter().map(|(name, code)| (Trigger::Name(TriggerKind::Qname, name), code));
-    let servers = zone.nsdnames.iter();
+/// The rules of a zone in their order, but not those of the buckets that are left out.
+fn rules<'a>(
+    zone: &'a ZoneRules,
+    same: Option<&'a [bool]>,
+) -> impl Iterator<Item = (Trigger<'a>, ActionCode)> {
+    let names: Box<dyn Iterator<Item = (&[u8], ActionCode)>> = match (zone.records(), same) {
+        (Some(store), Some(same)) => {
+            let touched = store.buckets().zip(same).filter(|(_, same)| !**same);
+            let owners = touched.flat_map(|(bucket, _)| store.owners_in(bucket));
+            Box::new(owners.filter_map(|owner| Some((owner.labels, owner.code?))))
+        }
+        _ => Box::new(zone.by_name(TriggerKind::Qname).map(labels)),
+    };
+    let servers = zone.by_name(TriggerKind::Nsdname).map(labels);
     let servers = servers.map(|(name, code)| (Trigger::Name(TriggerKind::Nsdname, name), code));
+    let names = names.map(|(name, code)| (Trigger::Name(TriggerKind::Qname, name), code));
     let prefixes = zone.prefixes.iter();
     let prefixes = prefixes.map(|(kind, net, code)| (Trigger::Prefix(*kind, *net), *code));
     names.chain(servers).chain(prefixes)
 }
 
+/// The wire name of a rule without its root label.
+fn labels((wire, code): (&[u8], ActionCode)) -> (&[u8], ActionCode) {
+    (wire.split_last().map_or(wire, |(_, labels)| labels), code)
+}
+
+/// Which buckets are the same in both versions: all that is in them is. `None` if the two are
+/// not laid out alike.
+fn same_buckets(old: &ZoneRules, new: &ZoneRules) -> Option<Vec<bool>> {
+    let (old, new) = (old.records()?, new.records()?);
+    let kinds = old.kinds().len().min(new.kinds().len());
+    let alike = old.seed() == new.seed()
+        && old.buckets().len() == new.buckets().len()
+        // a version adds kinds, so that the numbers of the others stay
+        && old.kinds().get(..kinds) == new.kinds().get(..kinds);
+    let pairs = || old.buckets().zip(new.buckets());
+    alike.then(|| pairs().map(|(a, b)| std::ptr::eq(a, b) || a == b).collect())
+}
+
 /// The marks of all rules that count, sorted.
-fn marks(zone: &ZoneRules, hasher: &RandomState) -> Vec<Mark> {
+fn marks(zone: &ZoneRules, same: Option<&[bool]>, hasher: &RandomState) -> Vec<Mark> {
     let mut data = vec![0; zone.data.len()];
-    let mut marks = Vec::with_capacity(zone.len());
-    for (place, (trigger, code)) in (0..).zip(rules(zone)) {
+    let mut marks = Vec::new();
+    for (place, (trigger, code)) in (0..).zip(rules(zone, same)) {
         let trigger = match trigger {
             Trigger::Name(kind, name) => hasher.hash_one((kind, name)),
             Trigger::Prefix(kind, net) => hasher.hash_one((kind, net)),
@@ -216,11 +246,11 @@ struct Told {
 }
 
 /// The rules at these places.
-fn in_words(zone: &ZoneRules, mut places: Vec<u32>) -> Vec<Told> {
+fn in_words(zone: &ZoneRules, same: Option<&[bool]>, mut places: Vec<u32>) -> Vec<Told> {
     places.sort_unstable();
     let mut places = places.into_iter().peekable();
     let mut told = Vec::new();
-    for (place, (trigger, code)) in (0..).zip(rules(zone)) {
+    for (place, (trigger, code)) in (0..).zip(rules(zone, same)) {
         match places.peek() {
             None => break,
             Some(next) if *next > place => continue,
@@ -234,9 +264,9 @@ fn in_words(zone: &ZoneRules, mut places: Vec<u32>) -> Vec<Told> {
 /// The owner relative to the zone, as it is written there.
 fn owner(trigger: &Trigger<'_>) -> String {
     match trigger {
-        Trigger::Name(kind, name) => {
+        Trigger::Name(kind, labels) => {
             let mut out = String::new();
-            let _ = write_wire(name, &mut out); // writing to a String cannot fail
+            let _ = write_wire(&[labels, &[0][..]].concat(), &mut out); // to a String
             out + spelling::suffix(*kind)
         }
         Trigger::Prefix(kind, net) => spelling::prefix(net) + spelling::suffix(*kind),
@@ -263,8 +293,9 @@ fn action(zone: &ZoneRules, code: ActionCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpz::{Form, Limits, parse};
+    use crate::rpz::{Dump, Edit, Form, Limits, made_up, parse};
     use std::path::Path;
+    use std::sync::Arc;
 
     fn zone(serial: u32, lines: &str) -> ZoneRules {
         let text = format!("$TTL 60\n@ SOA . . {serial} 1 1 1 1\n@ NS localhost.\n{lines}");
@@ -327,6 +358,54 @@ mod tests {
         assert_eq!(first(&told.first_removed), (20, "n0 NXDOMAIN".into(), "n19 NXDOMAIN".into()));
         let turned = |n: u32| format!("n{n} NXDOMAIN -> NODATA");
         assert_eq!(first(&told.first_changed), (20, turned(500), turned(519)));
+    }
+
+    #[test]
+    fn versions_of_a_transfer_are_compared_by_what_they_do() {
+        let mut rng = fastrand::Rng::with_seed(47);
+        // the order is that of the layout, and so is the choice of the first
+        let told = |difference: Difference| {
+            let sorted = |mut list: Vec<String>| {
+                list.sort_unstable();
+                (list.len() < limits::DIFF_EXAMPLES).then_some(list)
+            };
+            let Difference { added, removed, changed, .. } = difference;
+            let lists = [difference.first_added, difference.first_removed];
+            ((added, removed, changed), lists.map(sorted), sorted(difference.first_changed))
+        };
+        let mut by_bucket = 0;
+        for round in 0..200 {
+            let most = if round % 50 == 0 { 2_000 } else { 30 };
+            let old = Arc::new(made_up::gathered(&made_up::text(&mut rng, most)));
+            let new = Arc::new(changed(&old, &mut rng));
+            by_bucket += usize::from(same_buckets(&old, &new).is_some_and(|b| b.contains(&true)));
+            // the same once more, laid out in another way
+            let text: Vec<u8> = Dump::new(Arc::clone(&new)).flatten().collect();
+            let again = made_up::gathered(&String::from_utf8(text).unwrap());
+            assert!(same_buckets(&old, &again).is_none());
+            assert!(Difference::between(&new, &again).is_empty());
+            let between = told(Difference::between(&old, &new));
+            assert_eq!(between, told(Difference::between(&old, &again)));
+        }
+        assert!(by_bucket > 2, "{by_bucket}");
+    }
+
+    /// A later version of a transferred zone: a few records less, a few more.
+    fn changed(old: &Arc<ZoneRules>, rng: &mut fastrand::Rng) -> ZoneRules {
+        let mut edit = Edit::of(old, 10_000).unwrap();
+        let absolute = |labels: &[u8]| [labels, old.origin.as_wire()].concat();
+        for owner in old.records().unwrap().iter() {
+            for record in owner.records.clone() {
+                if rng.u32(..20) == 0 {
+                    edit.remove(&absolute(owner.labels), record.rtype, record.rdata).unwrap();
+                }
+            }
+        }
+        for n in 0..rng.u8(..9) {
+            // within the number of examples
+            edit.add(&absolute(&[1, b'0' + n]), 1, 60, &[192, 0, 2, n]).unwrap();
+        }
+        edit.finish().unwrap()
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //!                                       ─► PolicySet n+1 ─► published; a bad file changes nothing
 //! ```
 //!
+//! What comes from elsewhere is [`saved`], so that it is in force again from the first answer after
+//! a start; [`Difference`] tells two versions apart.
+//!
 //! The rules of every zone are kept as loaded, so that one bad file leaves the others alone.
 
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ use crate::rpz::{self, Limits, Wanted, Written, ZoneError};
 mod diff;
 pub mod exceptions;
 mod file;
+pub mod saved;
 mod source;
 mod status;
 

@@ -209,13 +209,13 @@ fn told(parts: &Parts) -> String {
     for (settings, rules) in &parts.zones {
         let ZoneSettings { mode, action, recursive_only, remote, .. } = settings;
         out += &format!("{mode:?} {action:?} recursive_only {recursive_only} remote {remote}\n");
-        for (tree, kind) in [(&rules.names, "QNAME"), (&rules.nsdnames, "NSDNAME")] {
-            for (wire, code) in tree {
+        for kind in [TriggerKind::Qname, TriggerKind::Nsdname] {
+            for (wire, code) in rules.by_name(kind) {
                 let owner = Name::from_wire(wire).unwrap_or(Name::ROOT);
                 out += &format!("  {kind} {owner} {:?}\n", code.action());
             }
         }
-        for (kind, net, code) in &rules.prefixes {
+        for (kind, net, code) in rules.prefixes.iter() {
             out += &format!("  {kind} {net} {:?}\n", code.action());
         }
         out += &format!("  {:?}\n", rules.data);
@@ -264,18 +264,19 @@ pub fn of_deltas(choices: &mut Choices<'_>) -> Result<(), String> {
 
 /// The name rules of a zone as loaded: each owner, what lies above it, and what lies below.
 pub fn of_zone(rules: &ZoneRules) -> Result<(), String> {
-    for tree in [&rules.names, &rules.nsdnames] {
+    for kind in [TriggerKind::Qname, TriggerKind::Nsdname] {
+        let count = rules.by_name(kind).count();
         let mut oracle = Oracle::new();
         let mut asked = Vec::new();
-        for (wire, code) in tree {
+        for (wire, code) in rules.by_name(kind) {
             let owner = Name::from_wire(wire).map_err(|e| format!("an owner is no name: {e}"))?;
             oracle.add(0, &owner, code.as_u32());
             let below = Name::from_wire(b"\x01x\x00").and_then(|label| label.join(&owner));
             asked.extend([owner, owner.parent()].into_iter().chain(below.ok()));
         }
-        let all = tree.iter().map(|(wire, code)| (0, wire, code.as_u32()));
-        let frozen = NameWriter::freeze(all.clone(), tree.len(), &mut |_, _| ());
-        let (table, _) = NameWriter::build(all, tree.len(), &mut |_, _| ());
+        let all = rules.by_name(kind).map(|(wire, code)| (0, wire, code.as_u32()));
+        let frozen = NameWriter::freeze(all.clone(), count, &mut |_, _| ());
+        let (table, _) = NameWriter::build(all, count, &mut |_, _| ());
         for table in [frozen, table] {
             same("nodes of a zone", &table.nodes(), &oracle.nodes())?;
             of_names(&table, &oracle, asked.iter())?;

@@ -20,7 +20,7 @@ use crate::limits;
 use crate::policy::action::{Action, ActionCode, CnameTarget, LocalData};
 use crate::policy::exceptions::Exception;
 use crate::policy::names::ActionCode as Code;
-use crate::policy::rules::{RuleArena, ZoneRules};
+use crate::policy::rules::{NameIter, ZoneRules};
 use crate::policy::set::{Mode, Override, Parts, ZoneSettings};
 use crate::policy::spelling;
 use crate::policy::stage::Evidence;
@@ -124,8 +124,8 @@ impl<'p> QueryOracle<'p> {
         let zones = zones.map(|(settings, rules)| Zone {
             settings,
             rules,
-            names: tree(&rules.names),
-            servers: tree(&rules.nsdnames),
+            names: tree(rules.by_name(TriggerKind::Qname)),
+            servers: tree(rules.by_name(TriggerKind::Nsdname)),
         });
         QueryOracle { parts, zones: zones.collect() }
     }
@@ -319,7 +319,7 @@ impl Zone<'_> {
 }
 
 /// The rules by owner; the first one counts, and the root can own none.
-fn tree(rules: &RuleArena) -> BTreeMap<Name, Code> {
+fn tree(rules: NameIter<'_>) -> BTreeMap<Name, Code> {
     let mut tree = BTreeMap::new();
     for (owner, code) in rules {
         if let Ok(owner) = Name::from_wire(owner)

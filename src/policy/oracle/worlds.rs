@@ -11,7 +11,7 @@ use crate::dns::name::{Name, NameBuilder};
 use crate::limits;
 use crate::policy::action::{Action, ActionCode, LocalData, LocalRecord};
 use crate::policy::exceptions::{Exception, Exceptions, Verdict};
-use crate::policy::rules::ZoneRules;
+use crate::policy::rules::{RuleArena, ZoneRules};
 use crate::policy::set::{Mode, Override, Parts, ZoneSettings};
 use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
@@ -147,6 +147,8 @@ fn prefix(choices: &mut Choices<'_>) -> IpNet {
 /// The rules of one zone.
 fn zone(choices: &mut Choices<'_>) -> Arc<ZoneRules> {
     let mut rules = ZoneRules::none(Name::ROOT);
+    let (mut names, mut servers, mut prefixes) =
+        (RuleArena::default(), RuleArena::default(), Vec::new());
     for _ in 0..choices.below(RULES + 1) {
         let kind = TriggerKind::ALL[choices.below(TriggerKind::ALL.len())];
         let action = match FIXED.get(choices.below(FIXED.len() + 2)) {
@@ -165,15 +167,17 @@ fn zone(choices: &mut Choices<'_>) -> Arc<ZoneRules> {
                 }
                 let labels = &owner.as_wire()[..owner.len() - 1];
                 let tree = match kind {
-                    TriggerKind::Qname => &mut rules.names,
-                    _ => &mut rules.nsdnames,
+                    TriggerKind::Qname => &mut names,
+                    _ => &mut servers,
                 };
                 tree.push(labels, code);
             }
-            kind => rules.prefixes.push((kind, prefix(choices).trunc(), code)),
+            kind => prefixes.push((kind, prefix(choices).trunc(), code)),
         }
         rules.counts.note(kind, action);
     }
+    rules.names = names.into();
+    (rules.nsdnames, rules.prefixes) = (Arc::new(servers), Arc::new(prefixes));
     Arc::new(rules)
 }
 
