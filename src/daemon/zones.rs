@@ -8,6 +8,7 @@ use crate::admin::zones::ZoneText;
 use crate::config;
 use crate::dns::name::Name;
 use crate::report::ZoneReport;
+use crate::rpz;
 use crate::zones::{SourceKind, ZoneStatus};
 
 impl Relay {
@@ -89,7 +90,9 @@ impl Relay {
     /// The rules in force as a master file.
     pub(super) fn text_of(&self, zone: &Name) -> Result<ZoneText, String> {
         self.one_zone(zone)?;
-        Err(format!("zone {zone} cannot be written out by this version"))
+        let rules = self.lock().zones.rules(zone);
+        let rules = rules.ok_or_else(|| format!("there is no zone {zone} any more"))?;
+        Ok(Box::new(rpz::Dump::new(rules)))
     }
 }
 

@@ -225,6 +225,12 @@ impl Zones {
         found.is_some_and(|loaded| loaded.error.is_none() && loaded.is_current())
     }
 
+    /// The rules of a zone that are in force.
+    pub fn rules(&self, zone: &Name) -> Option<Arc<ZoneRules>> {
+        let found = self.loaded.iter().find(|loaded| loaded.source.settings.name == *zone);
+        found.map(|loaded| Arc::clone(&loaded.rules))
+    }
+
     /// Zones whose newest version could not be loaded, so that the one before is in force.
     pub fn kept(&self) -> Vec<String> {
         let kept = self.loaded.iter().filter_map(|zone| {

@@ -1,11 +1,13 @@
 //! `culvert zones` and `culvert zone`: what the operator sees of policy zones, and does to them.
 
 use crate::harness::conf::Conf;
-use crate::harness::relay::Relay;
+use crate::harness::process::run;
+use crate::harness::relay::{PROGRAM, Relay};
 use crate::harness::stage::Stage;
 use crate::harness::wire::A;
 use crate::harness::{eventually, secs};
 use serde_json::Value;
+use std::process::Command;
 
 const RULES: &str = "bad.example.com CNAME .\n*.bad.example.com CNAME .\n\
                      32.1.2.0.192.rpz-ip CNAME *.\nlocal.example.com A 192.0.2.77\n\
@@ -105,6 +107,63 @@ fn a_file_is_read_again_when_it_is_asked_for() {
     assert_eq!(stage.relay.ask("bat.example.com", A).rcode(), "NXDOMAIN");
     let told = stage.relay.tell(&["zones"]);
     assert!(told.contains("kept") && told.contains("A NEWER VERSION IS NOT IN FORCE"), "{told}");
+}
+
+#[test]
+fn a_dump_is_the_zone_in_force() {
+    let stage = Stage::with(zones);
+    let text = stage.relay.tell(&["zone", "dump", "block.local"]);
+    assert!(
+        !text.contains("; end of the zone's text"),
+        "the last line is none of the zone: {text}"
+    );
+    let file = stage.relay.conf.folder().join("dump.rpz");
+    let name = file.display().to_string();
+    std::fs::write(&file, "an older one").expect("written");
+    assert_eq!(stage.relay.tell(&["zone", "dump", "block.local", &name]), "");
+    assert_eq!(std::fs::read_to_string(&file).expect("the dump"), text);
+    let mut check = Command::new(PROGRAM);
+    check.args(["check-zone", &name, "--zone", "block.local", "--json"]);
+    let output = run(&mut check, secs(20));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&found["serial"], &found["rules"]), (&1.into(), &4.into()), "{found:#}\n{text}");
+    assert!(output.status.success(), "{output:?}");
+
+    // nothing is left of a dump that cannot be written
+    let said = refusal(&stage.relay, &["zone", "dump", "blok.local", &name]);
+    assert!(said.starts_with("no policy zone is blok.local"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).expect("the dump"), text);
+    let folder = stage.relay.conf.folder();
+    let left = std::fs::read_dir(folder).expect("a folder").flatten();
+    let left: Vec<_> =
+        left.map(|e| e.file_name()).filter(|n| n.display().to_string().contains(".new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let said =
+        refusal(&stage.relay, &["zone", "dump", "block.local", &folder.display().to_string()]);
+    assert!(said.contains("is no regular file"), "{said}");
+    let said = refusal(&stage.relay, &["zone", "dump", "block.local", "/proc/none/dump"]);
+    assert!(said.starts_with("/proc/none/dump."), "{said}");
+}
+
+#[test]
+fn a_long_dump_holds_nobody_up() {
+    let rules: String = (0..60_000).map(|n| format!("d{n}.example.com CNAME .\n")).collect();
+    let stage = Stage::with(|conf| conf.policy("block.local", &rules));
+    // a reader that takes its time
+    let control = stage.relay.conf.folder().join("control.sock");
+    let mut slow = std::os::unix::net::UnixStream::connect(control).expect("the control socket");
+    slow.set_read_timeout(Some(secs(20))).expect("a time-out");
+    use std::io::{Read, Write};
+    slow.write_all(b"{\"command\":\"zone-dump\",\"zone\":\"block.local\"}\n").expect("sent");
+    let mut head = [0; 28];
+    slow.read_exact(&mut head).expect("the first line");
+    assert_eq!(stage.relay.ask("d1.example.com", A).rcode(), "NXDOMAIN");
+    let whole = stage.relay.tell(&["zone", "dump", "block.local"]);
+    assert!(whole.matches(" CNAME .\n").count() >= 60_000, "{} octets", whole.len());
+    let mut rest = String::new();
+    slow.read_to_string(&mut rest).expect("the rest");
+    let end = format!("; end of the zone's text: {} octets\n", whole.len());
+    assert!(rest.ends_with(&end), "{}", rest.lines().last().unwrap_or_default());
 }
 
 #[test]
