@@ -25,6 +25,7 @@ use crate::report::{Destination, Format, Writer};
 use crate::rpz::{Form, ZoneError};
 use crate::sys::socket;
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
+use crate::zones::notify::Desk;
 use crate::zones::{Care, Checksum, Download, Origin, Primary, Source, Terms, Transfer};
 
 /// Why the relay does not start, or a reload changes nothing.
@@ -175,7 +176,7 @@ pub(super) fn terms(settings: &Settings) -> Terms {
         exceptions: Arc::default(),
         monitor: monitor_only(settings),
         ignored: off.map(|(kind, _)| kind).collect(),
-        awaited: Vec::new(),
+        promoted: Arc::default(),
     }
 }
 
@@ -346,6 +347,7 @@ pub(super) fn snapshot(
     settings: &Settings,
     acl: Arc<Acl>,
     policy: Arc<PolicySet>,
+    notify: Arc<Desk>,
     upstreams: &[Arc<Upstream>],
 ) -> Snapshot {
     let mut routes = Routes::new(Arc::clone(&upstreams[0]));
@@ -378,7 +380,7 @@ pub(super) fn snapshot(
             canary_domain: settings.local.canary_domain,
         })),
         routes: Arc::new(routes),
-        notify: Arc::default(),
+        notify,
     }
 }
 

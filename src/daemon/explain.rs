@@ -13,7 +13,7 @@ use crate::limits;
 use crate::pipeline::explain::{Asking, Explanation, Given, Suspension};
 use crate::policy::set::{Mode, Override, ZoneSettings};
 use crate::rpz::{self, Form, ZoneError};
-use crate::zones::{Care, Origin, Place, Source, Terms, Zones};
+use crate::zones::{Begin, Care, Origin, Place, Source, Terms, Zones};
 
 /// Policy zones from files, and what is said to be true of the name.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +76,7 @@ pub fn offline(asking: &Asking, offline: &Offline) -> Result<Explanation, Troubl
     if !faults.is_empty() {
         return Err(Trouble::Zones(faults));
     }
-    let zones = Zones::default().reconfigured(&sources).map_err(Trouble::Zones)?;
+    let zones = Zones::default().reconfigured(&sources, Begin::Check).map_err(Trouble::Zones)?;
     let set = Arc::new(zones.policy(0, &Terms::default(), None));
     let mut explanation = Explanation::offline(asking, &set, &offline.given);
     explanation.look_closer();

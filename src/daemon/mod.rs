@@ -30,13 +30,16 @@ use crate::policy::set::PolicySet;
 use crate::report::{Destination, Writer};
 use crate::sys;
 use crate::upstream::Upstream;
-use crate::zones::{Terms, Zones};
+use crate::zones::promotions::Promotions;
+use crate::zones::{Begin, Terms, Zones};
 
 mod assemble;
 mod exceptions;
 pub mod explain;
 pub mod journal;
+mod lookup;
 mod operator;
+mod supply;
 mod systemd;
 mod watch_files;
 mod zones;
@@ -44,6 +47,7 @@ mod zones;
 pub use assemble::Trouble;
 
 use exceptions::{Ledger, Suspension};
+use supply::{Kept, Supply};
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -90,7 +94,11 @@ pub struct Relay {
     current: Mutex<Current>,
     publishing: Mutex<()>,
     ledger: Ledger,
-    /// One reload at a time.
+    /// Where keepers of zones run.
+    supply: Supply,
+    /// What outlives a restart is here.
+    state_folder: PathBuf,
+    /// One change of zones at a time: a reload, a file, a version of a zone.
     reloading: AsyncMutex<()>,
 }
 
@@ -104,6 +112,8 @@ struct Current {
     reload_error: Option<String>,
     exceptions: Arc<Exceptions>,
     suspension: Option<Suspension>,
+    keepers: Vec<Kept>,
+    promoted: Arc<Promotions>,
 }
 
 /// What the next generation of policy is built upon, so that nothing long is done while others
@@ -122,7 +132,8 @@ impl Current {
     fn terms(&self) -> Terms {
         let terms = assemble::terms(&self.settings);
         let monitor = terms.monitor || self.suspension.is_some();
-        Terms { exceptions: Arc::clone(&self.exceptions), monitor, ..terms }
+        let (exceptions, promoted) = (Arc::clone(&self.exceptions), Arc::clone(&self.promoted));
+        Terms { exceptions, promoted, monitor, ..terms }
     }
 }
 
@@ -130,11 +141,16 @@ impl Current {
 pub fn check(config: &Path) -> Result<Checked, Trouble> {
     let settings = config::load(config).map_err(Trouble::Config)?;
     let sink = Arc::new(Keeper { cache: Arc::new(Cache::new(Default::default(), 1)) });
-    let plan = plan(settings, &Zones::default(), &[], 1, &sink)?;
+    let plan = plan(settings, Known::nothing(Begin::Check), &sink)?;
     Ok(Checked {
         file: config.display().to_string(),
         upstreams: plan.upstreams.len(),
-        zones: plan.zones.status(&plan.policy).iter().map(admin::ZoneSummary::of).collect(),
+        zones: plan
+            .zones
+            .status(&plan.policy, &Promotions::default())
+            .iter()
+            .map(admin::ZoneSummary::of)
+            .collect(),
         warnings: plan.settings.warnings,
     })
 }
@@ -186,6 +202,7 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
         () = signals.stop() => tracing::warn!("second signal: ending at once"),
     }
     tasks.shutdown().await;
+    relay.save_what_is_left();
     relay.finish_log();
     Ok(())
 }
@@ -242,14 +259,26 @@ fn unlisted(e: std::io::Error) -> Trouble {
     Trouble::System(format!("the addresses of this host cannot be listed: {e}"))
 }
 
-/// Builds what settings ask for, keeping what `zones` and `previous` already have.
-fn plan(
-    settings: Settings,
-    zones: &Zones,
-    previous: &[Arc<Upstream>],
+/// What is there already, to be kept where it stays the same.
+struct Known<'a> {
+    zones: Zones,
+    begin: Begin<'a>,
+    policy: Option<&'a PolicySet>,
+    upstreams: Vec<Arc<Upstream>>,
     generation: u64,
-    sink: &Arc<Keeper>,
-) -> Result<Plan, Trouble> {
+}
+
+impl<'a> Known<'a> {
+    /// Nothing yet.
+    fn nothing(begin: Begin<'a>) -> Known<'a> {
+        let zones = Zones::default();
+        Known { zones, begin, policy: None, upstreams: Vec::new(), generation: 1 }
+    }
+}
+
+/// Builds what settings ask for, keeping what is known already.
+fn plan(settings: Settings, known: Known<'_>, sink: &Arc<Keeper>) -> Result<Plan, Trouble> {
+    let Known { zones, begin, policy: previous, upstreams, generation } = known;
     let acl = Arc::new(assemble::acl(&settings).map_err(unlisted)?);
     let addresses = sys::socket::host_addresses().map_err(unlisted)?;
     let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
@@ -257,11 +286,12 @@ fn plan(
     if !loops.is_empty() {
         return Err(Trouble::Loops(loops));
     }
-    let zones = zones.reconfigured(&assemble::sources(&settings)).map_err(Trouble::Zones)?;
+    let sources = assemble::sources(&settings);
+    let zones = zones.reconfigured(&sources, begin).map_err(Trouble::Zones)?;
     // reading leaves free memory behind, which the matcher would come on top of
     sys::return_memory();
-    let policy = zones.policy(generation, &assemble::terms(&settings), None);
-    let upstreams = assemble::upstreams(&settings, previous, sink)?;
+    let policy = zones.policy(generation, &assemble::terms(&settings), previous);
+    let upstreams = assemble::upstreams(&settings, &upstreams, sink)?;
     Ok(Plan { settings, acl, zones, policy, upstreams })
 }
 
@@ -271,37 +301,17 @@ impl Relay {
         let workers = assemble::workers(&settings);
         let cache = Arc::new(Cache::new(assemble::cache(&settings), workers));
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
-        let Plan { settings, acl, zones, policy, upstreams } =
-            plan(settings, &Zones::default(), &[], 1, &sink)?;
+        let state_folder = settings.server.state.clone();
+        let known = Known::nothing(Begin::Cold(&state_folder));
+        let Plan { settings, acl, zones, policy, upstreams } = plan(settings, known, &sink)?;
         log_warnings(&settings);
 
         let server_name = assemble::server_name(&settings);
         let writer = assemble::writer(&settings, &server_name, options.hits.clone())?;
-        let ledger = Ledger::load(&settings.server.state);
+        let ledger = Ledger::load(&state_folder);
         let exceptions = ledger.book().exceptions();
-        let terms = Terms { exceptions: Arc::clone(&exceptions), ..assemble::terms(&settings) };
-        let policy = Arc::new(zones.policy(1, &terms, Some(&policy)));
-        let snapshot = assemble::snapshot(&settings, acl, policy, &upstreams);
-        let counters = Arc::new(Counters::new(workers));
-        let road = Arc::new(Road::new(snapshot, cache, counters, writer.reporter()));
-
-        let (tcp_settings, tcp_now) = watch::channel(assemble::tcp(&settings));
-        let tcp_limits = Arc::new(TcpLimits::default());
-        let mut threads = Vec::with_capacity(workers);
-        for worker in 0..workers {
-            let (road, limits) = (Arc::clone(&road), Arc::clone(&tcp_limits));
-            let started = Worker::start(worker, road, limits, tcp_now.clone());
-            threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
-        }
-        let mut ports = Ports::new(threads);
-        let wanted = assemble::addresses(&settings).map_err(unlisted)?;
-        let changes = ports.apply(&wanted);
-        assemble::refuse_unbound(&settings, &ports.status())?;
-        for change in changes {
-            tracing::info!("{change}");
-        }
-
-        let current = Current {
+        let supply = Supply::start().map_err(|e| Trouble::System(format!("supply thread: {e}")))?;
+        let mut current = Current {
             settings,
             zones,
             upstreams: Vec::new(),
@@ -310,7 +320,33 @@ impl Relay {
             reload_error: None,
             exceptions,
             suspension: None,
+            keepers: Vec::new(),
+            promoted: Arc::new(Promotions::load(&state_folder)),
         };
+        current.settle_promotions(&state_folder);
+        let policy = Arc::new(current.zones.policy(1, &current.terms(), Some(&policy)));
+        let settings = &current.settings;
+        let desk = Arc::new(current.zones.desk());
+        let snapshot = assemble::snapshot(settings, acl, policy, desk, &upstreams);
+        let counters = Arc::new(Counters::new(workers));
+        let road = Arc::new(Road::new(snapshot, cache, counters, writer.reporter()));
+
+        let (tcp_settings, tcp_now) = watch::channel(assemble::tcp(settings));
+        let tcp_limits = Arc::new(TcpLimits::default());
+        let mut threads = Vec::with_capacity(workers);
+        for worker in 0..workers {
+            let (road, limits) = (Arc::clone(&road), Arc::clone(&tcp_limits));
+            let started = Worker::start(worker, road, limits, tcp_now.clone());
+            threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
+        }
+        let mut ports = Ports::new(threads);
+        let wanted = assemble::addresses(settings).map_err(unlisted)?;
+        let changes = ports.apply(&wanted);
+        assemble::refuse_unbound(settings, &ports.status())?;
+        for change in changes {
+            tracing::info!("{change}");
+        }
+
         let relay = Arc::new(Relay {
             options,
             started: Instant::now(),
@@ -324,9 +360,12 @@ impl Relay {
             current: Mutex::new(current),
             publishing: Mutex::new(()),
             ledger,
+            supply,
+            state_folder,
             reloading: AsyncMutex::new(()),
         });
         relay.adopt_upstreams(upstreams);
+        relay.adopt_keepers();
         // what loading took and does not need any more
         sys::return_memory();
         Ok(relay)
@@ -361,11 +400,18 @@ impl Relay {
 
     fn plan_reload(&self) -> Result<Plan, Trouble> {
         let settings = config::load(&self.options.config).map_err(Trouble::Config)?;
-        let (zones, upstreams, generation) = {
+        let before = self.road.snapshot();
+        let known = {
             let current = self.lock();
-            (current.zones.clone(), current.upstreams.clone(), current.generation + 1)
+            Known {
+                zones: current.zones.clone(),
+                begin: Begin::Warm(&self.state_folder),
+                policy: Some(&before.policy),
+                upstreams: current.upstreams.clone(),
+                generation: current.generation + 1,
+            }
         };
-        plan(settings, &zones, &upstreams, generation, &self.sink)
+        plan(settings, known, &self.sink)
     }
 
     /// Puts a plan into force. The order matters: what the new snapshot needs is there before.
@@ -376,7 +422,8 @@ impl Relay {
         let warnings = settings.warnings.len();
         let rules: usize = policy.zones().iter().map(|zone| zone.rules.len()).sum();
         self.adopt_upstreams(upstreams.clone());
-        let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), &upstreams);
+        let desk = Arc::new(zones.desk());
+        let snapshot = assemble::snapshot(&settings, acl, Arc::new(policy), desk, &upstreams);
         self.tcp_settings.send_replace(assemble::tcp(&settings));
         // what was switched by hand stays, unless the configuration says something new
         if self.lock().settings.log.queries != settings.log.queries {
@@ -385,7 +432,9 @@ impl Relay {
         let (old, generation) = self.renew_policy(Basis::All(snapshot), |current| {
             current.settings = settings;
             current.zones = zones;
+            current.settle_promotions(&self.state_folder);
         });
+        self.adopt_keepers();
         std::thread::spawn(move || free(old));
         self.follow_addresses();
         let mut text = format!("generation {generation} is in force, {rules} rules");

@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
 use super::exceptions::Suspension;
-use super::zones::{not_promoted, nothing_held};
 use super::{Relay, assemble, explain};
 use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
 use crate::admin::zones::ZoneText;
@@ -79,7 +78,7 @@ impl Operator for Arc<Relay> {
             tcp_connections: self.tcp_limits.open(),
             upstreams: current.upstreams.iter().map(|upstream| upstream.status()).collect(),
             exceptions: count(snapshot.policy.exceptions().list()),
-            zones: current.zones.status(&snapshot.policy),
+            zones: current.zones.status(&snapshot.policy, &current.promoted),
             cache: self.cache_status(),
             queries,
             log: LogStatus { written, dropped, queries: self.road.reporter().wants_queries() },
@@ -198,19 +197,19 @@ impl Operator for Arc<Relay> {
         Box::pin(async move { self.refresh_zone(zone, how, &by).await })
     }
 
-    fn zone_accept(&self, zone: &Name, _by: &str) -> Answering<'_, Result<String, String>> {
-        let outcome = self.one_zone(zone).and_then(|zone| Err(nothing_held(&zone)));
-        Box::pin(std::future::ready(outcome))
+    fn zone_accept(&self, zone: &Name, by: &str) -> Answering<'_, Result<String, String>> {
+        let (zone, by) = (*zone, by.to_owned());
+        Box::pin(async move { self.accept(&zone, &by).await })
     }
 
-    fn zone_promote(&self, zone: &Name, _by: &str) -> Answering<'_, Result<String, String>> {
-        let outcome = self.one_zone(zone).and_then(|zone| Err(not_promoted(&zone)));
-        Box::pin(std::future::ready(outcome))
+    fn zone_promote(&self, zone: &Name, by: &str) -> Answering<'_, Result<String, String>> {
+        let (zone, by) = (*zone, by.to_owned());
+        Box::pin(async move { self.promote(&zone, &by).await })
     }
 
     fn zone_diff(&self, zone: &Name) -> Answering<'_, Result<Difference, String>> {
-        let outcome = self.one_zone(zone).and_then(|zone| Err(nothing_held(&zone)));
-        Box::pin(std::future::ready(outcome))
+        let zone = *zone;
+        Box::pin(async move { self.difference(&zone).await })
     }
 
     fn zone_report(&self, zone: &Name) -> Result<ZoneReport, String> {

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Relay, off_thread};
+use super::{Relay, Trouble, off_thread};
 use crate::admin::Refresh;
 use crate::admin::zones::ZoneText;
 use crate::config;
 use crate::dns::name::Name;
 use crate::report::ZoneReport;
-use crate::rpz;
-use crate::zones::{SourceKind, ZoneStatus};
+use crate::rpz::Dump;
+use crate::zones::{Difference, Look, SourceKind, ZoneStatus};
 
 impl Relay {
     /// State of all policy zones.
     pub(super) fn all_zones(&self) -> Vec<ZoneStatus> {
         let snapshot = self.road.snapshot();
-        self.lock().zones.status(&snapshot.policy)
+        let current = self.lock();
+        current.zones.status(&snapshot.policy, &current.promoted)
     }
 
     /// State of one zone. The error names the nearest one.
@@ -36,9 +37,9 @@ impl Relay {
     ) -> Result<String, String> {
         let status = self.one_zone(&zone)?;
         if status.kind != SourceKind::File {
-            return Err(format!(
-                "zone {zone} comes from elsewhere, which this relay cannot yet ask"
-            ));
+            tracing::info!("policy zone {zone}: its source is asked, as {by} wants");
+            let look = if how == Refresh::Whole { Look::Whole } else { Look::Check };
+            return self.look_at(&zone, look).await.map(|text| format!("zone {zone}: {text}"));
         }
         match how {
             Refresh::Whole => Err(format!(
@@ -70,7 +71,7 @@ impl Relay {
             }
             Ok(Ok(relay.enforce_zones(zones, &terms)))
         });
-        let generation = outcome.await.map_err(|trouble: super::Trouble| trouble.to_string())??;
+        let generation = outcome.await.map_err(|trouble: Trouble| trouble.to_string())??;
         let status = self.one_zone(&zone)?;
         let (serial, rules) = (status.serial, status.rules);
         Ok(format!("zone {zone}: serial {serial}, {rules} rules, in generation {generation}"))
@@ -87,12 +88,25 @@ impl Relay {
         })
     }
 
+    /// What the version that is held would change.
+    pub(super) async fn difference(&self, zone: &Name) -> Result<Difference, String> {
+        let status = self.one_zone(zone)?;
+        let (old, held) = {
+            let current = self.lock();
+            let old = current.zones.find(zone).map(|(_, rules)| Arc::clone(rules));
+            (old, current.zones.remote(zone).and_then(|remote| remote.held()))
+        };
+        let (Some(old), Some((new, _))) = (old, held) else { return Err(nothing_held(&status)) };
+        let compared = off_thread(move || Ok::<_, Trouble>(Difference::between(&old, &new)));
+        compared.await.map_err(|trouble| trouble.to_string())
+    }
+
     /// The rules in force as a master file.
     pub(super) fn text_of(&self, zone: &Name) -> Result<ZoneText, String> {
-        self.one_zone(zone)?;
-        let rules = self.lock().zones.rules(zone);
-        let rules = rules.ok_or_else(|| format!("there is no zone {zone} any more"))?;
-        Ok(Box::new(rpz::Dump::new(rules)))
+        let status = self.one_zone(zone)?;
+        let rules = self.lock().zones.in_force(zone).map(|(rules, _)| rules);
+        let nothing = || format!("no version of zone {} has come yet", status.zone);
+        Ok(Box::new(Dump::new(rules.ok_or_else(nothing)?)))
     }
 }
 
@@ -103,10 +117,4 @@ pub(super) fn nothing_held(zone: &ZoneStatus) -> String {
         SourceKind::File => format!("zone {name} comes from a file: no version of it is ever held"),
         _ => format!("no version of zone {name} is held"),
     }
-}
-
-/// Why a zone is not promoted.
-pub(super) fn not_promoted(zone: &ZoneStatus) -> String {
-    let name = &zone.zone;
-    format!("zone {name} is not promoted by a command yet: write mode = \"enforce\" and reload")
 }

@@ -5,16 +5,16 @@
 //!   start ─► ExceptionFile::load ─► Book; what is over is dropped, a damaged file is set aside
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::whole;
 use crate::clock;
 use crate::dns::name::Name;
 use crate::limits;
@@ -26,8 +26,6 @@ const FILE: &str = "exceptions.json";
 const VERSION: u32 = 1;
 /// More numbers than can ever be used; JSON readers hold them without loss.
 const NUMBERS: u64 = 1 << 52;
-/// Owner and group only: reasons may name people.
-const FILE_MODE: u32 = 0o640;
 
 /// An exception as an operator asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -380,25 +378,7 @@ impl ExceptionFile {
         let kept = Kept { version: VERSION, next: book.next, exceptions: kept.collect() };
         let mut text = serde_json::to_vec_pretty(&kept)?;
         text.push(b'\n');
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        if !folder.exists() {
-            std::fs::create_dir(folder)?;
-        }
-        let fresh = self.path.with_extension("json.new");
-        // left over from a stop in the middle of writing, if it is there
-        let _ = std::fs::remove_file(&fresh);
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(FILE_MODE).open(&fresh)?;
-        let written = file
-            .set_permissions(std::fs::Permissions::from_mode(FILE_MODE))
-            .and_then(|()| file.write_all(&text))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&fresh, &self.path));
-        if let Err(e) = written {
-            let _ = std::fs::remove_file(&fresh);
-            return Err(e);
-        }
-        File::open(folder)?.sync_all()
+        whole::write(&self.path, |file| file.write_all(&text))
     }
 }
 
@@ -472,6 +452,8 @@ impl KeptException {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000_000;

@@ -12,9 +12,6 @@ use crate::limits;
 pub(super) struct Stamp(Option<(u64, u64, u64, i64, i64, i64, i64)>);
 
 impl Stamp {
-    /// The stamp of a file that is not there.
-    pub(super) const NONE: Stamp = Stamp(None);
-
     /// Looks at the file that `path` leads to, links followed.
     pub(super) fn of(path: &Path) -> Stamp {
         // why a file cannot be looked at is told when it is loaded

@@ -53,6 +53,11 @@ impl Bell {
         self.wake.notify_one();
     }
 
+    /// Wakes the keeper for another reason than a NOTIFY.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     /// Waits until it has rung since the last wait ended. For one keeper.
     pub async fn rung(&self) {
         self.wake.notified().await;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::timers::Times;
 use crate::dns::tsig::Key;
+use crate::policy::rules::Soa;
 use crate::policy::set::ZoneSettings;
 use crate::rpz::Form;
 
@@ -112,6 +114,16 @@ impl Default for Care {
             hold_max: None,
             alarm_after: 3,
             max_bytes: 1 << 30,
+        }
+    }
+}
+
+impl Source {
+    /// When to look again: a transferred zone says so itself, for a list the operator does.
+    pub(super) fn times(&self, soa: &Soa) -> Times {
+        match &self.origin {
+            Origin::Download(list) => Times::every(list.every),
+            _ => Times::of_soa(soa),
         }
     }
 }

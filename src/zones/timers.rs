@@ -46,17 +46,20 @@ impl Times {
     }
 
     /// Time between looks that find nothing new.
-    pub fn refresh(&self) -> Duration {
+    #[cfg(test)]
+    fn refresh(&self) -> Duration {
         self.refresh
     }
 
     /// Longest pause after a look that failed.
-    pub fn retry(&self) -> Duration {
+    #[cfg(test)]
+    fn retry(&self) -> Duration {
         self.retry
     }
 
     /// Time without contact after which the zone counts as expired; `None`: never.
-    pub fn expire(&self) -> Option<Duration> {
+    #[cfg(test)]
+    fn expire(&self) -> Option<Duration> {
         self.expire
     }
 }
@@ -119,17 +122,20 @@ impl Timers {
     }
 
     /// True while a look goes on.
-    pub fn is_busy(&self) -> bool {
+    #[cfg(test)]
+    fn is_busy(&self) -> bool {
         self.busy
     }
 
     /// Looks in a row that failed.
-    pub fn failures(&self) -> u32 {
+    #[cfg(test)]
+    fn failures(&self) -> u32 {
         self.failures
     }
 
     /// The zone's times, once they are known.
-    pub fn times(&self) -> Option<&Times> {
+    #[cfg(test)]
+    fn times(&self) -> Option<&Times> {
         self.contact.is_some().then_some(&self.times)
     }
 
