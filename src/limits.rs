@@ -382,8 +382,6 @@ pub mod supply {
     /// Least time between two writings of one zone's last good copy: what comes meanwhile, an
     /// incremental transfer brings again after a crash.
     pub const SAVE_PAUSE: Duration = Duration::from_secs(60);
-    /// How long an operator waits for what a look at a source brings.
-    pub const ORDER_PATIENCE: Duration = Duration::from_secs(25);
 
     /// Least time between two lines in the log about NOTIFYs of one zone that are refused, in
     /// seconds.
@@ -412,7 +410,6 @@ const _: () = assert!(transfer::CONNECT.as_millis() < transfer::STALL.as_millis(
 const _: () = assert!(transfer::LONE_SOA.as_millis() < transfer::STALL.as_millis());
 const _: () = assert!(transfer::STALL.as_millis() < transfer::PACE_WINDOW.as_millis());
 const _: () = assert!(transfer::PACE_WINDOW.as_millis() < transfer::LONGEST.as_millis());
-const _: () = assert!(supply::ORDER_PATIENCE.as_millis() < CONTROL_DEADLINE.as_millis());
 const _: () = assert!(supply::RETRY_MIN.as_millis() < supply::REFRESH_MIN.as_millis());
 const _: () = assert!(
     supply::REFRESH_MAX.as_millis() + supply::RETRY_MAX.as_millis()

@@ -128,6 +128,25 @@ enum Basis {
 }
 
 impl Current {
+    /// What is there at a start, before upstreams and keepers.
+    fn first(settings: Settings, zones: Zones, exceptions: Arc<Exceptions>) -> Current {
+        let state_folder = settings.server.state.clone();
+        let mut current = Current {
+            settings,
+            zones,
+            upstreams: Vec::new(),
+            probers: Vec::new(),
+            generation: 1,
+            reload_error: None,
+            exceptions,
+            suspension: None,
+            keepers: Vec::new(),
+            promoted: Arc::new(Promotions::load(&state_folder)),
+        };
+        current.settle_promotions(&state_folder);
+        current
+    }
+
     /// Under which terms the zones hold now.
     fn terms(&self) -> Terms {
         let terms = assemble::terms(&self.settings);
@@ -311,19 +330,7 @@ impl Relay {
         let ledger = Ledger::load(&state_folder);
         let exceptions = ledger.book().exceptions();
         let supply = Supply::start().map_err(|e| Trouble::System(format!("supply thread: {e}")))?;
-        let mut current = Current {
-            settings,
-            zones,
-            upstreams: Vec::new(),
-            probers: Vec::new(),
-            generation: 1,
-            reload_error: None,
-            exceptions,
-            suspension: None,
-            keepers: Vec::new(),
-            promoted: Arc::new(Promotions::load(&state_folder)),
-        };
-        current.settle_promotions(&state_folder);
+        let current = Current::first(settings, zones, exceptions);
         let policy = Arc::new(current.zones.policy(1, &current.terms(), Some(&policy)));
         let settings = &current.settings;
         let desk = Arc::new(current.zones.desk());

@@ -215,7 +215,7 @@ impl Relay {
         };
         let remote = remote.ok_or("it comes from elsewhere no more")?;
         let waiting = remote.order(look);
-        match tokio::time::timeout(limits::supply::ORDER_PATIENCE, waiting).await {
+        match tokio::time::timeout(limits::ZONE_COMMAND, waiting).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err("the zone's configuration changed meanwhile; try again".to_owned()),
             Err(_) => Ok("it goes on; culvert zones shows how".to_owned()),
