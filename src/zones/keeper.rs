@@ -118,22 +118,24 @@ impl Keeper {
             self.chores().await;
             let due = {
                 let mut state = self.remote.lock();
-                let (due, now) = (state.timers.due(), Moment::now());
+                let (now, notified) = (Moment::now(), self.remote.bell.taken());
+                // also those that came while the last look went on, or a copy was saved
+                if state.heeded != notified {
+                    state.timers.notified(now);
+                }
+                let due = state.timers.due();
                 if due <= now {
-                    // what is ordered from here on leads to another look
+                    // what is ordered or notified from here on leads to another look
                     state.timers.begun(now);
+                    state.heeded = notified;
                     return std::mem::take(&mut state.orders);
                 }
                 due
             };
-            let notified = self.remote.bell.taken();
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.next_chore() => {}
                 () = self.remote.bell.rung() => {}
-            }
-            if self.remote.bell.taken() != notified {
-                self.remote.lock().timers.notified(Moment::now());
             }
         }
     }
@@ -395,3 +397,7 @@ pub(super) fn save_copy(
 async fn sleep_until(moment: Moment) {
     tokio::time::sleep(moment.since(Moment::now())).await;
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

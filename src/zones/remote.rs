@@ -26,6 +26,8 @@ pub struct Remote {
 /// What a keeper knows.
 pub(super) struct State {
     pub(super) timers: Timers,
+    /// NOTIFYs that had come when the last look began.
+    pub(super) heeded: u64,
     /// Some version came: a saved copy, or one from the source.
     pub(super) loaded: bool,
     pub(super) awaited: Awaited,
@@ -130,6 +132,7 @@ impl Remote {
     fn with(name: Name, timers: Timers, saved: Option<u64>) -> Remote {
         let state = State {
             timers,
+            heeded: 0,
             loaded: false,
             awaited: Awaited::No,
             withdrawn: false,
