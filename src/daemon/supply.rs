@@ -22,7 +22,7 @@ use crate::policy::set::PolicySet;
 use crate::sys;
 use crate::zones::download::Resolver;
 use crate::zones::gate::{Gate, Guarded};
-use crate::zones::{Enforcer, Keeper, Later, Look, Offer, Promoted, Remote, Source, Verdict};
+use crate::zones::{Enforcer, Keeper, Later, Look, Promoted, Remote, Source, Verdict};
 
 /// The thread on which keepers run, at lower priority.
 pub(super) struct Supply {
@@ -54,6 +54,14 @@ impl Supply {
     }
 }
 
+/// How a version is offered.
+enum Offer {
+    /// This source brought it, and the gate judges it.
+    New(Box<Source>),
+    /// It was held, and is taken now whatever the gate says.
+    Accepted,
+}
+
 /// The relay as its keepers see it: gone when it is.
 struct Owner {
     relay: Weak<Relay>,
@@ -68,16 +76,12 @@ impl Enforcer for Owner {
         current.zones.in_force(zone)
     }
 
-    fn offer(
-        &self,
-        zone: Name,
-        rules: Arc<ZoneRules>,
-        offer: Offer,
-    ) -> Later<Result<Verdict, String>> {
-        let Some(relay) = self.relay.upgrade() else { return Box::pin(async { Err(going()) }) };
-        // a task of its own: the keeper may be busy with something else meanwhile
-        let task = tokio::spawn(async move { relay.offered(zone, rules, offer).await });
-        Box::pin(async { task.await.unwrap_or_else(|_| Err(going())) })
+    fn offer(&self, source: Source, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
+        self.offered(source.settings.name, rules, Offer::New(Box::new(source)))
+    }
+
+    fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
+        self.offered(zone, rules, Offer::Accepted)
     }
 
     fn renew(&self) -> Later<()> {
@@ -98,6 +102,20 @@ impl Enforcer for Owner {
 
     fn state_folder(&self) -> PathBuf {
         self.relay.upgrade().map_or_else(PathBuf::new, |relay| relay.state_folder.clone())
+    }
+}
+
+impl Owner {
+    fn offered(
+        &self,
+        zone: Name,
+        rules: Arc<ZoneRules>,
+        offer: Offer,
+    ) -> Later<Result<Verdict, String>> {
+        let Some(relay) = self.relay.upgrade() else { return Box::pin(async { Err(going()) }) };
+        // a task of its own: the keeper may be busy with something else meanwhile
+        let task = tokio::spawn(async move { relay.offered(zone, rules, offer).await });
+        Box::pin(async { task.await.unwrap_or_else(|_| Err(going())) })
     }
 }
 
@@ -124,6 +142,8 @@ impl Relay {
                         let other = !Arc::ptr_eq(&kept.remote, &remote);
                         if !other {
                             kept.task.abort();
+                            // what was wrong with it may be right now
+                            remote.reconfigured();
                         }
                         other
                     });
@@ -163,36 +183,49 @@ impl Relay {
         rules: Arc<ZoneRules>,
         offer: Offer,
     ) -> Result<Verdict, Trouble> {
-        let gone = || Trouble::System(format!("zone {zone} is not configured any more"));
+        let gone = || Trouble::System(format!("zone {zone} is not from elsewhere any more"));
+        let late = |what| Trouble::System(format!("zone {zone}: {what} changed meanwhile"));
         let (zones, terms, settings) = {
             let current = self.lock();
             (current.zones.clone(), current.terms(), current.settings.clone())
         };
         let (source, old) = zones.find(zone).ok_or_else(gone)?;
+        let remote = zones.remote(zone).ok_or_else(gone)?;
+        match &offer {
+            Offer::New(from) if **from != *source => return Err(late("its configuration")),
+            Offer::Accepted if !remote.holds(&rules) => return Err(late("what is held")),
+            Offer::New(_) | Offer::Accepted => {}
+        }
+        let is_new = matches!(offer, Offer::New(_));
         let old = zones.in_force(zone).map(|_| Arc::clone(old));
         let judged = gate(&settings, source).judge(old.as_deref(), &rules, &source.settings);
         let only_loss = judged.is_loss_only();
-        let mut reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();
-        let next = zones.with_rules(zone, Arc::clone(&rules)).ok_or_else(gone)?;
-        if offer == Offer::New && !reasons.is_empty() {
-            return Ok(Verdict::Held { reasons, only_loss });
+        let reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();
+        if is_new && !reasons.is_empty() {
+            remote.hold(rules, reasons.clone(), only_loss);
+            return Ok(Verdict::Held { reasons });
         }
+        let next = zones.with_rules(zone, Arc::clone(&rules)).ok_or_else(gone)?;
         sys::return_memory();
         let before = self.road.snapshot();
         // the long part, before anything is locked
         let policy = next.policy(0, &terms, Some(&before.policy));
         let size = old.as_ref().map_or(0, |old| old.len()).max(rules.len());
-        if offer == Offer::New && size > limits::supply::GATE_FROM {
-            reasons = canaries(&settings, &before.policy, &policy);
+        if is_new && size > limits::supply::GATE_FROM {
+            let reasons = canaries(&settings, &before.policy, &policy);
             if !reasons.is_empty() {
-                return Ok(Verdict::Held { reasons, only_loss: false });
+                remote.hold(rules, reasons.clone(), false);
+                return Ok(Verdict::Held { reasons });
             }
         }
         drop(before);
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = next);
+        // what is accepted is known with all that is odd about it
+        let warnings = if is_new { judged.warnings } else { Vec::new() };
+        remote.entered(warnings.clone());
         free(old);
-        Ok(Verdict::InForce { generation, warnings: judged.warnings })
+        Ok(Verdict::InForce { generation, warnings })
     }
 
     /// The same rules under other modes.
@@ -230,9 +263,8 @@ impl Relay {
         let remote = remote.ok_or_else(nothing)?;
         let (rules, reasons) = remote.held().ok_or_else(nothing)?;
         let (serial, count) = (rules.soa.serial, rules.len());
-        let verdict = Arc::clone(self).offered(*zone, Arc::clone(&rules), Offer::Accepted).await?;
+        let verdict = Arc::clone(self).offered(*zone, rules, Offer::Accepted).await?;
         let Verdict::InForce { generation, .. } = verdict else { return Err(nothing()) };
-        remote.accepted();
         let text = format!(
             "serial {serial} with {count} rules was accepted by {by}; generation {generation} is \
              in force"

@@ -177,7 +177,7 @@ pub(super) fn sort<'a>(owner: &'a [u8], rtype: u16, rdata: &[u8], origin: &Name)
 }
 
 /// Most records of a zone that may have so many rules.
-pub(super) fn most_records(max_rules: usize) -> usize {
+pub fn most_records(max_rules: usize) -> usize {
     let (each, more) = limits::TRANSFER_RECORDS;
     max_rules.saturating_mul(each).saturating_add(more)
 }

@@ -68,7 +68,7 @@ pub use audit::{Audit, Bare, Double, Findings, Hidden, Redundant, SkippedAt, aud
 pub use dump::Dump;
 pub use edit::{Edit, Misfit};
 pub use find::{Wanted, Written, find_rule, find_rules, zone_name};
-pub use gather::Gather;
+pub use gather::{Gather, most_records};
 pub use intake::{Intake, Refusal};
 pub use record_text::data_text;
 

@@ -11,17 +11,20 @@
 //! ```
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
+
 use super::download::Resolver;
 use super::look::{Brought, Missed, look};
-use super::remote::{Awaited, Held, Look, Order, Remote};
+use super::remote::{Awaited, Held, Look, Order, Remote, State};
 use super::saved::{self, Identity, Saved};
 use super::source::Source;
-use super::timers::{Age, Times};
+use super::timers::Age;
 use crate::clock::{self, Moment};
 use crate::dns::name::Name;
 use crate::limits::supply as limits;
@@ -35,28 +38,18 @@ pub trait Enforcer: Send + Sync + 'static {
     /// The rules in force, and the wall time when they came, in milliseconds since 1970. `None`:
     /// none ever came, or there is no such zone any more.
     fn in_force(&self, zone: &Name) -> Option<(Arc<ZoneRules>, u64)>;
-    /// Puts a version into force, unless the gate holds it. The error says why it cannot be.
-    fn offer(
-        &self,
-        zone: Name,
-        rules: Arc<ZoneRules>,
-        offer: Offer,
-    ) -> Later<Result<Verdict, String>>;
+    /// Puts a version into force that this source brought, or holds it if the gate says so, and
+    /// notes either with the zone's [`Remote`]. The error says why neither can be: among others,
+    /// that the zone has another source now.
+    fn offer(&self, source: Source, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
+    /// Puts the version that is held into force, which must be this one still.
+    fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
     /// A zone acts that did not, or the other way round, with the same rules.
     fn renew(&self) -> Later<()>;
     /// Who finds the addresses of a list's host.
     fn resolver(&self) -> Arc<dyn Resolver>;
     /// Where last good copies are kept.
     fn state_folder(&self) -> PathBuf;
-}
-
-/// How a version is offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
-    /// The gate judges it.
-    New,
-    /// It was held, and is taken now whatever the gate says.
-    Accepted,
 }
 
 /// What became of an offer.
@@ -73,8 +66,6 @@ pub enum Verdict {
     Held {
         /// Why.
         reasons: Vec<String>,
-        /// It is nothing but the loss of rules.
-        only_loss: bool,
     },
 }
 
@@ -92,19 +83,29 @@ impl Keeper {
     /// Runs until dropped.
     pub async fn run(self) {
         loop {
-            let orders = self.wait().await;
-            let whole = orders.iter().any(|order| order.look == Look::Whole);
-            let mut looking = pin!(self.look_and_take(whole));
-            let outcome = loop {
-                tokio::select! {
-                    outcome = &mut looking => break outcome,
-                    () = self.next_chore() => self.chores().await,
-                }
-            };
-            for order in orders {
-                // who ordered it may have gone
-                let _ = order.done.send(outcome.clone());
+            // what is shared is behind locks, and whole after each of them
+            if AssertUnwindSafe(self.round()).catch_unwind().await.is_err() {
+                // the hook has told where
+                self.note(&Err("it ended in a panic, which is our fault".to_owned()), None);
+                tokio::time::sleep(limits::RETRY_MIN).await;
             }
+        }
+    }
+
+    /// Waits for a look, and takes it.
+    async fn round(&self) {
+        let orders = self.wait().await;
+        let whole = orders.iter().any(|order| order.look == Look::Whole);
+        let mut looking = pin!(self.look_and_take(whole));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut looking => break outcome,
+                () = self.next_chore() => self.chores().await,
+            }
+        };
+        for order in orders {
+            // who ordered it may have gone
+            let _ = order.done.send(outcome.clone());
         }
     }
 
@@ -159,75 +160,60 @@ impl Keeper {
 
     /// The source was heard; what is new is offered.
     async fn take(&self, brought: Brought) -> Result<String, String> {
-        let was_withdrawn = std::mem::take(&mut self.remote.lock().withdrawn);
-        let taken = match brought {
-            Brought::UpToDate { times, text } => {
-                self.heard(times);
-                Ok((text, false))
-            }
+        let (times, text) = match brought {
+            Brought::UpToDate { times, text } => (times, text),
             Brought::Version { rules, text, incremental, validators } => {
-                let taken = self.offer(Arc::from(rules), text, incremental, Offer::New).await;
-                if let (Ok(_), Some(validators)) = (&taken, validators) {
-                    self.remote.lock().validators = validators;
+                let rules = Arc::from(rules);
+                let offer = self.enforcer.offer(self.source.clone(), Arc::clone(&rules));
+                let verdict = offer.await?;
+                if let Some(validators) = validators {
+                    let of = Identity::of(&self.source.origin, self.source.form);
+                    self.remote.lock().validators = Some((of, validators));
                 }
-                taken
+                (self.source.times(&rules.soa), self.tell(verdict, &rules, text, incremental))
             }
         };
-        if was_withdrawn && !matches!(taken, Ok((_, true))) {
+        let was_withdrawn = {
+            let mut state = self.remote.lock();
+            state.timers.contact(Moment::now(), times);
+            state.told.last_contact = Some(clock::wall_millis());
+            state.told.newer = None;
+            state.saving.contact = true;
+            std::mem::take(&mut state.withdrawn)
+        };
+        if was_withdrawn && self.source.care.withdraw {
             self.enforcer.renew().await;
         }
-        taken.map(|(text, _)| text)
+        Ok(text)
     }
 
-    /// Offers a version. Gives what came of it, and whether it is in force.
-    async fn offer(
-        &self,
-        rules: Arc<ZoneRules>,
-        text: String,
-        incremental: bool,
-        offer: Offer,
-    ) -> Result<(String, bool), String> {
-        let times = self.source.times(&rules.soa);
-        let verdict = self.enforcer.offer(self.name(), Arc::clone(&rules), offer).await?;
-        self.heard(times);
+    /// Tells the log what became of a version; gives the short form.
+    fn tell(&self, verdict: Verdict, rules: &ZoneRules, text: String, incremental: bool) -> String {
         let name = self.name();
-        Ok(match verdict {
+        match verdict {
             Verdict::InForce { generation, warnings } => {
                 tracing::info!("policy zone {name}: {text}; generation {generation} is in force");
                 for warning in &warnings {
                     tracing::warn!("policy zone {name}: {warning}");
                 }
-                super::loaded::log_skipped(&self.source, &rules);
-                self.remote.entered(warnings);
+                super::loaded::log_skipped(&self.source, rules);
                 let mut state = self.remote.lock();
                 let counted = match incremental {
                     true => &mut state.told.incremental,
                     false => &mut state.told.whole,
                 };
                 *counted += 1;
-                (text, true)
+                text
             }
-            Verdict::Held { reasons, only_loss } => {
+            Verdict::Held { reasons } => {
                 let why = reasons.join("; ");
                 tracing::error!(
                     "policy zone {name}: {text}: HELD, the version before stays in force: {why}; \
                      see culvert zone diff {name}, and take it with culvert zone accept {name}"
                 );
-                let (since, wall) = (Moment::now(), clock::wall_millis());
-                let held = Held { rules, reasons, only_loss, since, wall };
-                self.remote.lock().held = Some(held);
-                (format!("{text}; held: {why}"), false)
+                format!("{text}; held: {why}")
             }
-        })
-    }
-
-    /// The source answered, and what it has is known.
-    fn heard(&self, times: Times) {
-        let mut state = self.remote.lock();
-        state.timers.contact(Moment::now(), times);
-        state.told.last_contact = Some(clock::wall_millis());
-        state.told.newer = None;
-        state.saving.contact = true;
+        }
     }
 
     /// Keeps what a look came to, and tells the log of faults that are new.
@@ -237,7 +223,7 @@ impl Keeper {
         told.busy = None;
         let (text, new) = match outcome {
             Ok(text) => (text, told.failures > 0),
-            Err(text) => (text, told.last_outcome.as_ref() != Some(text)),
+            Err(text) => (text, !told.last_outcome.as_ref().is_some_and(|last| alike(last, text))),
         };
         match outcome {
             Ok(_) if new => tracing::info!("policy zone {}: {text}", self.remote.name),
@@ -259,7 +245,7 @@ impl Keeper {
         let now = Moment::now();
         let (open, withdraw, accept) = {
             let mut state = self.remote.lock();
-            let open = matches!(state.awaited, Awaited::Until(Some(until)) if until <= now);
+            let open = self.opens(&state).is_some_and(|moment| moment <= now);
             if open {
                 state.awaited = Awaited::InVain;
             }
@@ -286,29 +272,48 @@ impl Keeper {
             self.enforcer.renew().await;
         }
         if let Some(held) = accept {
-            let text = format!("serial {} was held long enough", held.rules.soa.serial);
-            if let Err(fault) = self.offer(held.rules, text, false, Offer::Accepted).await {
-                tracing::error!("policy zone {name}: {fault}");
-            }
+            self.accept(held).await;
         }
         self.save().await;
+    }
+
+    /// When queries that wait for the first version are answered without it, if they wait.
+    fn opens(&self, state: &State) -> Option<Moment> {
+        match state.awaited {
+            Awaited::Since(since) => Some(since + self.source.care.open_after?),
+            Awaited::No | Awaited::InVain => None,
+        }
+    }
+
+    /// Takes a version that was held for as long as the operator wants it held at most.
+    async fn accept(&self, held: Held) {
+        let (name, serial) = (self.name(), held.rules.soa.serial);
+        match self.enforcer.accept(name, held.rules).await {
+            Ok(_) => tracing::warn!(
+                "policy zone {name}: serial {serial} was held for hold_max and is in force now; it \
+                 was held: {}",
+                held.reasons.join("; ")
+            ),
+            Err(fault) => {
+                tracing::error!("policy zone {name}: serial {serial} stays held: {fault}");
+                if let Some(held) = &mut self.remote.lock().held {
+                    // not again at once
+                    held.since = Moment::now();
+                }
+            }
+        }
     }
 
     /// Waits until a chore may be due.
     async fn next_chore(&self) {
         let next = {
             let state = self.remote.lock();
-            let open = match state.awaited {
-                Awaited::Until(until) => until,
-                _ => None,
-            };
-            let expiry = state.timers.expiry();
-            let expiry = expiry.filter(|_| self.source.care.withdraw && !state.withdrawn);
+            let open = self.opens(&state);
+            let withdraws = self.source.care.withdraw && state.loaded && !state.withdrawn;
+            let expiry = state.timers.expiry().filter(|_| withdraws);
             let held = state.held.as_ref().filter(|held| held.only_loss);
             let held = held.and_then(|held| Some(held.since + self.source.care.hold_max?));
-            let save = (state.saving.rules || state.saving.contact)
-                .then(|| state.saving.not_before.unwrap_or(Moment::now()));
-            [open, expiry, held, save].into_iter().flatten().min()
+            [open, expiry, held, state.saving.due()].into_iter().flatten().min()
         };
         match next {
             Some(next) => sleep_until(next).await,
@@ -318,28 +323,18 @@ impl Keeper {
 
     /// Saves the rules in force, or that the source was heard, if that is due.
     async fn save(&self) {
-        let wanted = {
-            let mut state = self.remote.lock();
-            let now = Moment::now();
-            if state.saving.not_before.is_some_and(|moment| moment > now) {
-                return;
-            }
-            let rules = std::mem::take(&mut state.saving.rules);
-            let contact = std::mem::take(&mut state.saving.contact);
-            if !rules && !contact {
-                return;
-            }
-            state.saving.not_before = Some(now + limits::SAVE_PAUSE);
-            rules
-        };
-        let Some((rules, came)) = self.enforcer.in_force(&self.name()) else { return };
+        if !self.remote.lock().saving.is_due(Moment::now()) {
+            return;
+        }
         let (folder, source) = (self.enforcer.state_folder(), self.source.clone());
-        let remote = Arc::clone(&self.remote);
-        // a panic in there is told by the hook, and the next version is saved again
-        let _ = tokio::task::spawn_blocking(move || {
-            save_copy(&folder, &source, &remote, &rules, came, wanted);
-        })
-        .await;
+        let (enforcer, remote) = (Arc::clone(&self.enforcer), Arc::clone(&self.remote));
+        let saving = tokio::task::spawn_blocking(move || {
+            save_copy(&folder, &source, &remote, |zone| enforcer.in_force(zone));
+        });
+        if saving.await.is_err() {
+            // the hook has told where
+            self.remote.lock().saving.failed("saving it ended in a panic, which is our fault");
+        }
     }
 }
 
@@ -348,50 +343,55 @@ pub(super) fn saved_in(state: &Path) -> PathBuf {
     state.join("zones")
 }
 
-/// Writes a last good copy, or only that its source was heard.
+/// Writes a last good copy, or only that its source was heard, if that is not on the disk yet.
 pub(super) fn save_copy(
     folder: &Path,
     source: &Source,
     remote: &Remote,
-    rules: &Arc<ZoneRules>,
-    came: u64,
-    whole: bool,
+    in_force: impl FnOnce(&Name) -> Option<(Arc<ZoneRules>, u64)>,
 ) {
-    let heard = remote.lock().told.last_contact.unwrap_or(came);
+    // first, so that who comes second finds nothing left to do, or what came meanwhile
+    let _alone = saved::alone();
     let name = &source.settings.name;
+    let Some(whole) = remote.take_unsaved() else { return };
+    let Some((rules, came)) = in_force(name) else { return };
+    let heard = remote.lock().told.last_contact.unwrap_or(came);
     let contact = UNIX_EPOCH + Duration::from_millis(heard);
     let folder = saved_in(folder);
     let saved = if whole {
         let identity = Identity::of(&source.origin, source.form);
-        let copy = Saved { rules, identity, came, contact };
+        let copy = Saved { rules: &rules, identity, came, contact };
         saved::save(&folder, &copy).map_err(|fault| fault.to_string())
     } else {
         let path = saved::path_of(&folder, name);
         let touched = saved::touch_contact(&path, contact);
         touched.map_err(|fault| format!("{}: {fault}", path.display()))
     };
-    let mut state = remote.lock();
+    let saving = &mut remote.lock().saving;
     match saved {
         Ok(()) => {
-            if state.saving.error.take().is_some() {
+            if saving.error.take().is_some() {
                 tracing::info!("policy zone {name}: its last good copy is saved again");
             }
             if whole {
-                state.saving.saved = Some(clock::wall_millis());
+                saving.saved = Some(clock::wall_millis());
             }
         }
         Err(text) => {
-            if state.saving.error.as_ref() != Some(&text) {
+            if saving.error.as_ref() != Some(&text) {
                 tracing::error!(
                     "policy zone {name}: {text}; its rules act, but would not outlive a restart"
                 );
             }
-            state.saving.error = Some(text);
-            // tried again, at its time
-            state.saving.rules |= whole;
-            state.saving.contact |= !whole;
+            saving.failed(&text);
         }
     }
+}
+
+/// The same but for numbers: a clock that is off by another second is no news.
+fn alike(a: &str, b: &str) -> bool {
+    let words = |text: &str| text.split(|c: char| c.is_ascii_digit()).collect::<String>();
+    words(a) == words(b)
 }
 
 async fn sleep_until(moment: Moment) {

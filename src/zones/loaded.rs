@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Begin;
-use super::download::Validators;
 use super::file::Stamp;
 use super::keeper::saved_in;
 use super::promotions::Promotions;
@@ -90,11 +89,7 @@ impl Loaded {
 
     /// A zone from elsewhere: as it is known, or from its saved copy, or without any rules yet.
     pub(super) fn from_elsewhere(source: &Source, known: Option<&Loaded>, begin: Begin) -> Loaded {
-        if let (Some(old), Some(remote)) = (known, known.and_then(Loaded::remote)) {
-            if old.source.origin != source.origin || old.source.form != source.form {
-                // what the old place said of its version says nothing of the new one's
-                remote.lock().validators = Validators::default();
-            }
+        if let Some(old) = known.filter(|old| old.remote().is_some()) {
             return Loaded { source: source.clone(), ..old.clone() };
         }
         let name = source.settings.name;
@@ -106,13 +101,14 @@ impl Loaded {
             Some(copy) => {
                 let times = source.times(&copy.rules.soa);
                 let contact = copy.contact.duration_since(UNIX_EPOCH).unwrap_or_default();
-                let remote = Remote::saved(name, times, contact.as_millis() as u64);
+                let heard = contact.as_millis() as u64;
+                let remote = Remote::saved(name, times, copy.came, heard);
                 (Arc::new(copy.rules), Some(copy.came), remote)
             }
             None => {
                 let remote = Remote::new(name);
                 if matches!(begin, Begin::Cold(_)) && source.settings.mode == Mode::Enforce {
-                    remote.await_first(&source.care);
+                    remote.await_first();
                 }
                 (Arc::new(ZoneRules::none(name)), None, remote)
             }
@@ -123,8 +119,9 @@ impl Loaded {
     /// What its rules may do, age and promotion included.
     pub(super) fn mode(&self, promoted: &Promotions) -> Mode {
         let set = self.source.settings.mode;
+        let withdraws = self.source.care.withdraw;
         match set {
-            _ if self.remote().is_some_and(|remote| remote.is_withdrawn()) => Mode::Off,
+            _ if withdraws && self.remote().is_some_and(|r| r.is_withdrawn()) => Mode::Off,
             Mode::Monitor if promoted.of(&self.source.settings.name).is_some() => Mode::Enforce,
             mode => mode,
         }
@@ -285,6 +282,7 @@ fn fresh(
 
 /// The last good copy of a zone from elsewhere. A damaged one is set aside and told of.
 fn saved_copy(state: &Path, source: &Source) -> Option<saved::Loaded> {
+    let _alone = saved::alone();
     let (name, folder) = (&source.settings.name, saved_in(state));
     let copy = match saved::load(&folder, name, source.max_rules) {
         Ok(copy) => copy?,

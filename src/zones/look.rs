@@ -15,13 +15,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::download::{self, Validators};
 use super::keeper::Keeper;
 use super::remote::Remote;
+use super::saved::Identity;
 use super::source::{Download, Origin, Primary, Transfer};
 use super::timers::Times;
 use super::transfer::serial::{self, Order};
 use super::transfer::{Ask, Failure, Fetched, Patience, Rr, Session, Stop, Taker};
 use crate::dns::rtype;
 use crate::policy::rules::{Soa, ZoneRules};
-use crate::rpz::{Edit, Gather};
+use crate::rpz::{Edit, Gather, most_records};
 use crate::upstream;
 
 /// What a source has.
@@ -60,9 +61,6 @@ impl From<String> for Missed {
     }
 }
 
-/// Records that a transfer may have for each rule that a zone may have, and beside them.
-const RECORDS: (u64, u64) = (4, 1_000);
-
 /// How many records come between two notes for those who watch.
 const NOTED_EVERY: u64 = 10_000;
 
@@ -82,13 +80,12 @@ pub(super) async fn look(keeper: &Keeper, whole: bool) -> Result<Brought, Missed
 async fn primaries(keeper: &Keeper, from: &Transfer, whole: bool) -> Result<Brought, String> {
     let tls = from.primaries.iter().any(|primary| primary.tls_name.is_some());
     let tls = tls.then(|| upstream::client_config(from.ca.as_deref(), b"dot")).transpose();
-    let (records, beside) = RECORDS;
     let ask = Ask {
         zone: keeper.source.settings.name,
         key: from.key.clone(),
         tls: tls.map_err(|fault| fault.to_string())?,
         max_bytes: keeper.source.care.max_bytes,
-        max_records: (keeper.source.max_rules as u64).saturating_mul(records) + beside,
+        max_records: most_records(keeper.source.max_rules) as u64,
         patience: Patience::default(),
         now: &unix_now,
     };
@@ -326,7 +323,7 @@ impl Taker for Taking<'_> {
 async fn fetched(keeper: &Keeper, list: &Download, whole: bool) -> Result<Brought, Missed> {
     let host = &keeper.source.origin;
     keeper.remote.busy(format!("asking {host}"));
-    let known = if whole { Validators::default() } else { keeper.remote.lock().validators.clone() };
+    let known = if whole { Validators::default() } else { known(keeper) };
     let resolver = keeper.enforcer.resolver();
     let max_bytes = keeper.source.care.max_bytes;
     let fetched = download::fetch(list, &known, &*resolver, max_bytes).await;
@@ -350,6 +347,13 @@ async fn fetched(keeper: &Keeper, list: &Download, whole: bool) -> Result<Brough
         format!("{host}: {octets} octets, serial {}, {} rules", rules.soa.serial, rules.len());
     let (rules, validators) = (Box::new(rules), Some(validators));
     Ok(Brought::Version { rules, text, incremental: false, validators })
+}
+
+/// What this very list's server said of the version that is in force or held.
+fn known(keeper: &Keeper) -> Validators {
+    let identity = Identity::of(&keeper.source.origin, keeper.source.form);
+    let known = keeper.remote.lock().validators.clone();
+    known.filter(|(of, _)| *of == identity).map(|(_, known)| known).unwrap_or_default()
 }
 
 /// Work that takes a while, off the keepers' thread.

@@ -54,7 +54,7 @@ use notify::Desk;
 use promotions::Promotions;
 
 pub use diff::Difference;
-pub use keeper::{Enforcer, Keeper, Later, Offer, Verdict};
+pub use keeper::{Enforcer, Keeper, Later, Verdict};
 pub use remote::{Look, Remote};
 pub use source::{Care, Checksum, Download, Origin, Primary, Source, Transfer};
 pub use status::{HeldStatus, Promoted, SourceKind, SupplyStatus, ZoneState, ZoneStatus};
@@ -208,13 +208,13 @@ impl Zones {
         settings.filter(|settings| settings.mode == Mode::Monitor).map(|settings| settings.name)
     }
 
-    /// Writes the last good copies that are not on the disk yet.
+    /// Writes the last good copies that are not on the disk yet, after those that are being
+    /// written.
     pub fn save_unsaved(&self, folder: &Path) {
         for zone in &self.loaded {
-            if let (Some(remote), Some(came)) = (zone.remote(), zone.came)
-                && let Some(whole) = remote.take_unsaved()
-            {
-                keeper::save_copy(folder, &zone.source, remote, &zone.rules, came, whole);
+            if let Some(remote) = zone.remote() {
+                let in_force = |_: &Name| Some((Arc::clone(&zone.rules), zone.came?));
+                keeper::save_copy(folder, &zone.source, remote, in_force);
             }
         }
     }

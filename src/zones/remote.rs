@@ -7,11 +7,13 @@ use tokio::sync::oneshot;
 
 use super::download::Validators;
 use super::notify::Bell;
+use super::saved::Identity;
 use super::source::Care;
 use super::status::{HeldStatus, SupplyStatus, ZoneState};
 use super::timers::{Age, Timers, Times};
 use crate::clock::{self, Moment};
 use crate::dns::name::Name;
+use crate::limits::supply as limits;
 use crate::policy::rules::ZoneRules;
 
 /// A zone from elsewhere, shared by its keeper, the doors and the generations of zones.
@@ -34,8 +36,8 @@ pub(super) struct State {
     /// Past its expire time, and the operator wants it to end then.
     pub(super) withdrawn: bool,
     pub(super) held: Option<Held>,
-    /// What a list's server said of the version that is in force or held.
-    pub(super) validators: Validators,
+    /// What the server of which list said of the version that is in force or held.
+    pub(super) validators: Option<(Identity, Validators)>,
     pub(super) orders: Vec<Order>,
     pub(super) saving: Saving,
     pub(super) told: Told,
@@ -46,8 +48,8 @@ pub(super) struct State {
 pub(super) enum Awaited {
     /// They do not, and never did.
     No,
-    /// They fail until then; `None`: until a version is there.
-    Until(Option<Moment>),
+    /// They fail, and have since then.
+    Since(Moment),
     /// They waited in vain, and are answered without the zone.
     InVain,
 }
@@ -76,6 +78,23 @@ pub(super) struct Saving {
     /// Wall time of the last good copy, in milliseconds since 1970.
     pub(super) saved: Option<u64>,
     pub(super) error: Option<String>,
+}
+
+impl Saving {
+    /// When something is to be written, if anything is.
+    pub(super) fn due(&self) -> Option<Moment> {
+        (self.rules || self.contact).then(|| self.not_before.unwrap_or(Moment::now()))
+    }
+
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
+    /// All of it is tried again at its time: the file may be gone altogether.
+    pub(super) fn failed(&mut self, why: &str) {
+        self.error = Some(why.to_owned());
+        self.rules = true;
+    }
 }
 
 /// What people are told; wall times in milliseconds since 1970.
@@ -115,12 +134,12 @@ impl Remote {
         Remote::with(name, Timers::new(Moment::now(), None, fastrand::u64(..)), None)
     }
 
-    /// A zone of which a saved copy is there, and whose source was heard then (wall time in
-    /// milliseconds since 1970).
-    pub(super) fn saved(name: Name, times: Times, heard: u64) -> Remote {
+    /// A zone of which a saved copy is there, that came and whose source was heard then (wall
+    /// times in milliseconds since 1970).
+    pub(super) fn saved(name: Name, times: Times, came: u64, heard: u64) -> Remote {
         let since = std::time::Duration::from_millis(clock::wall_millis().saturating_sub(heard));
         let timers = Timers::new(Moment::now(), Some((times, since)), fastrand::u64(..));
-        let remote = Remote::with(name, timers, Some(heard));
+        let remote = Remote::with(name, timers, Some(came));
         {
             let mut state = remote.lock();
             state.loaded = true;
@@ -137,7 +156,7 @@ impl Remote {
             awaited: Awaited::No,
             withdrawn: false,
             held: None,
-            validators: Validators::default(),
+            validators: None,
             orders: Vec::new(),
             saving: Saving { saved, ..Saving::default() },
             told: Told::default(),
@@ -149,18 +168,17 @@ impl Remote {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queries fail until the first version is there, or until its time is up.
-    pub(super) fn await_first(&self, care: &Care) {
-        let until = care.open_after.map(|after| Moment::now() + after);
-        self.lock().awaited = Awaited::Until(until);
+    /// Queries fail until the first version is there, or until the operator's patience is over.
+    pub(super) fn await_first(&self) {
+        self.lock().awaited = Awaited::Since(Moment::now());
     }
 
     /// Queries that this zone would judge fail now.
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.lock().awaited, Awaited::Until(_))
+        matches!(self.lock().awaited, Awaited::Since(_))
     }
 
-    /// Its rules do not act, since they are too old.
+    /// Its rules are too old, and do not act if the operator wants that.
     pub(super) fn is_withdrawn(&self) -> bool {
         self.lock().withdrawn
     }
@@ -187,8 +205,28 @@ impl Remote {
         state.held.as_ref().map(|held| (Arc::clone(&held.rules), held.reasons.clone()))
     }
 
-    /// A version is in force now: it is no more held, and is to be saved.
-    pub(super) fn entered(&self, warnings: Vec<String>) {
+    /// True if this very version is held.
+    pub fn holds(&self, rules: &Arc<ZoneRules>) -> bool {
+        self.lock().held.as_ref().is_some_and(|held| Arc::ptr_eq(&held.rules, rules))
+    }
+
+    /// Its configuration is another now, and a keeper of its own begins: it looks at once.
+    pub fn reconfigured(&self) {
+        self.lock().timers.wanted(Moment::now());
+    }
+
+    /// A version is held. What is held for its loss alone has been since a version before it was:
+    /// a source that has a new version every hour must not put off `hold_max` for ever.
+    pub fn hold(&self, rules: Arc<ZoneRules>, reasons: Vec<String>, only_loss: bool) {
+        let mut state = self.lock();
+        let before = state.held.take().filter(|held| held.only_loss && only_loss);
+        let before = before.map(|held| (held.since, held.wall));
+        let (since, wall) = before.unwrap_or_else(|| (Moment::now(), clock::wall_millis()));
+        state.held = Some(Held { rules, reasons, only_loss, since, wall });
+    }
+
+    /// A version is in force now: none is held any more, and it is to be saved.
+    pub fn entered(&self, warnings: Vec<String>) {
         let mut state = self.lock();
         state.loaded = true;
         state.awaited = Awaited::No;
@@ -197,21 +235,22 @@ impl Remote {
         state.told.newer = None;
         // what was held is this one, or older
         state.held = None;
-    }
-
-    /// The version that was held is in force, by the operator's word.
-    pub fn accepted(&self) {
-        self.entered(Vec::new());
-        // the keeper saves it
+        drop(state);
+        // the keeper saves it, and did perhaps not bring it
         self.bell.wake();
     }
 
-    /// What is not on the disk yet: the rules (true), or that the source was heard.
+    /// What is not on the disk yet: the rules (true), or only that the source was heard. Who
+    /// takes it writes it.
     pub(super) fn take_unsaved(&self) -> Option<bool> {
         let saving = &mut self.lock().saving;
         let (rules, contact) = (saving.rules, saving.contact);
         (saving.rules, saving.contact) = (false, false);
-        (rules || contact).then_some(rules)
+        if !rules && !contact {
+            return None;
+        }
+        saving.not_before = Some(Moment::now() + limits::SAVE_PAUSE);
+        Some(rules)
     }
 
     /// How the zone stands.
@@ -220,11 +259,12 @@ impl Remote {
         let age = state.timers.state(Moment::now(), care.alarm_after);
         match age {
             _ if !state.loaded => ZoneState::Waiting,
-            Age::Expired if state.withdrawn => ZoneState::Withdrawn,
+            Age::Expired if state.withdrawn && care.withdraw => ZoneState::Withdrawn,
             Age::Expired => ZoneState::Expired,
             _ if state.held.is_some() => ZoneState::Held,
             Age::Stale => ZoneState::Stale,
-            Age::Fresh if state.told.newer.is_some() => ZoneState::Kept,
+            // while a newer version is on its way nothing is wrong
+            Age::Fresh if state.told.newer.is_some() && state.told.failures > 0 => ZoneState::Kept,
             Age::Fresh => ZoneState::Current,
         }
     }
@@ -270,7 +310,7 @@ impl Remote {
         let heard = state.told.last_contact.map(clock::rfc3339);
         let heard = heard.unwrap_or_else(|| "never".to_owned());
         let of_state = match zone_state {
-            ZoneState::Waiting if matches!(state.awaited, Awaited::Until(_)) => {
+            ZoneState::Waiting if matches!(state.awaited, Awaited::Since(_)) => {
                 format!("queries fail until its first version is there; the last try: {last}")
             }
             ZoneState::Waiting => {

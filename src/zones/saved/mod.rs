@@ -23,6 +23,7 @@ mod tests;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ring::digest;
@@ -119,6 +120,13 @@ impl Identity {
         let (kind, form) = (KINDS.get(usize::from(*kind))?, FORMS.get(usize::from(*form))?);
         Some(Identity { kind: *kind, form: *form, place: *place })
     }
+}
+
+/// Nobody else reads or writes images meanwhile: two writers of one zone would take the half of
+/// each other's file for the whole. Whoever saves or loads holds this.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Saves a zone in the folder, which is made if it is missing. What was saved before is replaced
