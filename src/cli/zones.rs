@@ -19,7 +19,7 @@ pub(super) enum Zone {
     Refresh(Named),
     /// Fetch it as a whole, whatever its serial
     Retransfer(Named),
-    /// Read its file, or its saved copy, again
+    /// Read its file again; for a zone from elsewhere the same as refresh
     Reload(Named),
     /// Tell what its held version would change
     Diff(Named),

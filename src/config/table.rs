@@ -256,7 +256,6 @@ const fn seconds(count: u64) -> Duration {
 
 const DAY: Duration = seconds(86_400);
 const WEEK: Duration = seconds(7 * 86_400);
-const MONTH: Duration = seconds(30 * 86_400);
 
 const fn key(path: &'static str, kind: Kind, missing: Missing, help: &'static str) -> Setting {
     Setting { path, kind, missing, help }
@@ -383,7 +382,7 @@ pub(super) static SETTINGS: &[Setting] = &[
               "\"https://lists.example/block.txt.sha256\""),
         "SHA-256 checksum of the list as it is downloaded, or the URL where it is published: the \
          first 64 hexadecimal digits there. Goes with `url`."),
-    key("policy[].refresh", Kind::Duration { min: seconds(60), max: MONTH }, Default("\"6h\""),
+    key("policy[].refresh", Kind::Duration { min: seconds(60), max: WEEK }, Default("\"6h\""),
         "Time between downloads, give or take some of it. Goes with `url`; how often a primary is \
          asked says the zone's SOA."),
     key("policy[].mode", Kind::Choice(Mode::WORDS), Default("\"enforce\""),

@@ -20,7 +20,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::FutureExt as _;
 
 use super::download::Resolver;
-use super::look::{Brought, Missed, look};
+use super::look::{Brought, Missed, Wish, look};
 use super::remote::{Awaited, Held, Look, Order, Remote, State};
 use super::saved::{self, Identity, Saved};
 use super::source::Source;
@@ -94,9 +94,10 @@ impl Keeper {
 
     /// Waits for a look, and takes it.
     async fn round(&self) {
-        let orders = self.wait().await;
+        let (orders, notified) = self.wait().await;
         let whole = orders.iter().any(|order| order.look == Look::Whole);
-        let mut looking = pin!(self.look_and_take(whole));
+        let wish = Wish { whole, newer: notified || !orders.is_empty() };
+        let mut looking = pin!(self.look_and_take(wish));
         let outcome = loop {
             tokio::select! {
                 outcome = &mut looking => break outcome,
@@ -113,15 +114,16 @@ impl Keeper {
         self.source.settings.name
     }
 
-    /// Waits until a look is due.
-    async fn wait(&self) -> Vec<Order> {
+    /// Waits until a look is due; who ordered it, and whether a NOTIFY came.
+    async fn wait(&self) -> (Vec<Order>, bool) {
         loop {
             self.chores().await;
             let due = {
                 let mut state = self.remote.lock();
                 let (now, notified) = (Moment::now(), self.remote.bell.taken());
                 // also those that came while the last look went on, or a copy was saved
-                if state.heeded != notified {
+                let is_news = state.heeded != notified;
+                if is_news {
                     state.timers.notified(now);
                 }
                 let due = state.timers.due();
@@ -129,7 +131,7 @@ impl Keeper {
                     // what is ordered or notified from here on leads to another look
                     state.timers.begun(now);
                     state.heeded = notified;
-                    return std::mem::take(&mut state.orders);
+                    return (std::mem::take(&mut state.orders), is_news);
                 }
                 due
             };
@@ -142,13 +144,13 @@ impl Keeper {
     }
 
     /// Looks at the source and takes what it has; what came of it, for people.
-    async fn look_and_take(&self, whole: bool) -> Result<String, String> {
+    async fn look_and_take(&self, wish: Wish) -> Result<String, String> {
         {
             let mut state = self.remote.lock();
             state.told.last_try = Some(clock::wall_millis());
             state.told.busy = Some("asking".to_owned());
         }
-        let outcome = match look(self, whole).await {
+        let outcome = match look(self, wish).await {
             Ok(brought) => self.take(brought).await.map_err(Missed::from),
             Err(missed) => Err(missed),
         };

@@ -340,3 +340,23 @@ fn copies_are_written_one_after_the_other_and_again_when_they_are_gone() {
     save();
     assert_eq!(remote.lock().saving.not_before, saved.not_before, "nothing is left to write");
 }
+
+#[tokio::test]
+async fn a_primary_that_has_not_heard_yet_does_not_hide_one_that_has() {
+    let Scene { remote, primary: first, mut keeper, _serving, .. } = scene(|_| {}).await;
+    let Scene { primary: second, keeper: other, _serving: _second, .. } = scene(|_| {}).await;
+    if let (Origin::Transfer(own), Origin::Transfer(more)) =
+        (&mut keeper.source.origin, other.source.origin)
+    {
+        own.primaries.extend(more.primaries);
+    }
+    [&first, &second].iter().for_each(|primary| primary.permits.add_permits(5));
+    let mut keeping = JoinSet::new();
+    keeping.spawn(keeper.run());
+    first.was_asked(1).await;
+    remote.bell.ring();
+    first.was_asked(2).await;
+    second.was_asked(1).await;
+    assert_eq!(remote.lock().told.failed_total, 0);
+    assert_eq!(first.asked.load(Ordering::SeqCst), 2, "by itself the first one is enough");
+}

@@ -18,6 +18,7 @@ use super::remote::Remote;
 use super::saved::Identity;
 use super::source::{Download, Origin, Primary, Transfer};
 use super::timers::Times;
+use super::transfer;
 use super::transfer::serial::{self, Order};
 use super::transfer::{Ask, Failure, Fetched, Patience, Rr, Session, Stop, Taker};
 use crate::dns::rtype;
@@ -64,20 +65,29 @@ impl From<String> for Missed {
 /// How many records come between two notes for those who watch.
 const NOTED_EVERY: u64 = 10_000;
 
-/// Looks at the source of a keeper's zone; with `whole`, all of it is fetched, whatever its
-/// version.
-pub(super) async fn look(keeper: &Keeper, whole: bool) -> Result<Brought, Missed> {
+/// Why a look is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// All of the zone is fetched, whatever its version.
+    pub(super) whole: bool,
+    /// Somebody knows of a newer version: no primary that has none is believed alone.
+    pub(super) newer: bool,
+}
+
+/// Looks at the source of a keeper's zone.
+pub(super) async fn look(keeper: &Keeper, wish: Wish) -> Result<Brought, Missed> {
     match &keeper.source.origin {
-        Origin::Transfer(transfer) => Ok(primaries(keeper, transfer, whole).await?),
-        Origin::Download(list) => fetched(keeper, list, whole).await,
+        Origin::Transfer(transfer) => Ok(primaries(keeper, transfer, wish).await?),
+        Origin::Download(list) => fetched(keeper, list, wish.whole).await,
         Origin::File(path) => Err(format!("{} is a file", path.display()).into()),
     }
 }
 
 // ── transfer ────────────────────────────────────────────────────────────────────────────────
 
-/// Asks the primaries in their order until one answers well.
-async fn primaries(keeper: &Keeper, from: &Transfer, whole: bool) -> Result<Brought, String> {
+/// Asks the primaries in their order until one answers well, or has something newer if there is
+/// to be something.
+async fn primaries(keeper: &Keeper, from: &Transfer, wish: Wish) -> Result<Brought, String> {
     let tls = from.primaries.iter().any(|primary| primary.tls_name.is_some());
     let tls = tls.then(|| upstream::client_config(from.ca.as_deref(), b"dot")).transpose();
     let ask = Ask {
@@ -89,14 +99,17 @@ async fn primaries(keeper: &Keeper, from: &Transfer, whole: bool) -> Result<Brou
         patience: Patience::default(),
         now: &unix_now,
     };
-    let mut faults = Vec::new();
+    let (mut faults, mut up_to_date) = (Vec::new(), None);
     for primary in &from.primaries {
-        match one_primary(keeper, primary, &ask, whole).await {
+        match one_primary(keeper, primary, &ask, wish.whole).await {
+            Ok(brought @ Brought::UpToDate { .. }) if wish.newer => {
+                up_to_date.get_or_insert(brought);
+            }
             Ok(brought) => return Ok(brought),
             Err(fault) => faults.push(fault),
         }
     }
-    Err(faults.join("; "))
+    up_to_date.ok_or_else(|| faults.join("; "))
 }
 
 async fn one_primary(
@@ -116,6 +129,7 @@ async fn one_primary(
         return Ok(brought);
     }
     keeper.remote.lock().told.newer = Some(soa.serial);
+    let since = base.as_ref().filter(|_| !whole).map(|base| base.soa.serial);
     if let Some(base) = base.filter(|base| !whole && base.records().is_some()) {
         match changes(keeper, primary, &mut session, &base).await {
             Ok(Some(brought)) => return Ok(brought),
@@ -126,7 +140,7 @@ async fn one_primary(
         // what is left of the answer would be in the way
         session = Session::connect(primary, ask).await.map_err(words)?;
     }
-    all(keeper, primary, &mut session).await
+    all(keeper, primary, &mut session, since).await
 }
 
 /// What there is to say if the primary's version is not newer than ours.
@@ -202,13 +216,15 @@ async fn changes(
     }
 }
 
-/// Asks for all of the zone.
+/// Asks for all of the zone, which must be newer than this serial.
 async fn all(
     keeper: &Keeper,
     primary: &Primary,
     session: &mut Session<'_>,
+    since: Option<u32>,
 ) -> Result<Brought, String> {
     let mut taker = Taking::new(keeper, primary, None);
+    taker.since = since;
     let fetched = session.fetch(None, &mut taker).await.map_err(|failure| failure.to_string())?;
     finished(taker, primary, fetched).await
 }
@@ -246,8 +262,12 @@ struct Taking<'k> {
     primary: &'k Primary,
     origin: crate::dns::name::Name,
     max_rules: usize,
+    /// The whole zone must be newer than this serial.
+    since: Option<u32>,
     edit: Option<Edit>,
     gather: Option<Gather>,
+    /// Octets that may come yet, names written out: on the way a few of them may stand for 255.
+    left: u64,
     /// Records that went, and that came.
     changed: (u64, u64),
 }
@@ -259,10 +279,28 @@ impl<'k> Taking<'k> {
             primary,
             origin: keeper.source.settings.name,
             max_rules: keeper.source.max_rules,
+            since: None,
             edit,
             gather: None,
+            left: keeper.source.care.max_bytes,
             changed: (0, 0),
         }
+    }
+
+    /// Counts a record against what may come.
+    fn weigh(&mut self, rr: &Rr<'_>) -> Result<(), Stop> {
+        let own = rr.owner.as_wire().len().saturating_sub(self.origin.as_wire().len());
+        let left = self.left.checked_sub((own + rr.rdata.len()) as u64);
+        self.left = left.ok_or_else(|| {
+            let why = "more octets, once names are written out, than the zone's `max_bytes`: if \
+                       that is right, raise it";
+            match self.gather {
+                Some(_) => Stop::Refused(why.to_owned()),
+                // the whole zone may be within it
+                None => Stop::Misfit(why.to_owned()),
+            }
+        })?;
+        Ok(())
     }
 
     fn note(&self) {
@@ -275,6 +313,15 @@ impl<'k> Taking<'k> {
 
 impl Taker for Taking<'_> {
     fn whole(&mut self, soa: &Rr<'_>) -> Result<(), Stop> {
+        let serial = transfer::Soa::read(soa.rdata).map(|soa| soa.serial);
+        if let Some((serial, ours)) = serial.zip(self.since)
+            && serial::order(serial, ours) != Order::Newer
+        {
+            return Err(Stop::Refused(format!(
+                "it sends serial {serial}, though its SOA told of one newer than {ours}: do \
+                 several servers answer at its address?"
+            )));
+        }
         let mut gather = Gather::new(self.origin, self.max_rules);
         let taken = gather.record(soa.owner.as_wire(), rtype::SOA, soa.ttl, soa.rdata);
         self.gather = Some(gather);
@@ -291,6 +338,7 @@ impl Taker for Taking<'_> {
     fn remove(&mut self, rr: &Rr<'_>) -> Result<(), Stop> {
         self.changed.0 += 1;
         self.note();
+        self.weigh(rr)?;
         let Some(edit) = &mut self.edit else { return self.changes() };
         let removed = edit.remove(rr.owner.as_wire(), rr.rtype, rr.rdata);
         removed.map_err(|misfit| Stop::Misfit(misfit.to_string()))
@@ -299,6 +347,7 @@ impl Taker for Taking<'_> {
     fn add(&mut self, rr: &Rr<'_>) -> Result<(), Stop> {
         self.changed.1 += 1;
         self.note();
+        self.weigh(rr)?;
         let (owner, kind) = (rr.owner.as_wire(), rr.rtype);
         match (&mut self.gather, &mut self.edit) {
             (Some(gather), _) => gather
@@ -366,4 +415,42 @@ fn heavy<T: Send + 'static>(
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::name::Name;
+
+    fn taking<'t>(remote: &'t Remote, primary: &'t Primary) -> Taking<'t> {
+        let origin = remote.name;
+        let (since, left, max_rules) = (Some(7), 100, 10);
+        let (edit, gather, changed) = (None, None, (0, 0));
+        Taking { remote, primary, origin, max_rules, since, edit, gather, left, changed }
+    }
+
+    fn soa(serial: u32) -> Vec<u8> {
+        let numbers = [serial, 3600, 60, 86_400, 60].map(u32::to_be_bytes);
+        [&[0, 0][..], numbers.as_flattened()].concat()
+    }
+
+    #[test]
+    fn a_whole_zone_that_is_not_newer_or_too_long_once_written_out_is_refused() {
+        let remote = Remote::new("feed.test".parse().unwrap());
+        let primary = Primary { address: "192.0.2.1:53".parse().unwrap(), tls_name: None };
+        for serial in [6, 7, 7 + (1 << 31)] {
+            let rdata = soa(serial);
+            let head = Rr { owner: &remote.name, rtype: rtype::SOA, ttl: 60, rdata: &rdata };
+            let refused = taking(&remote, &primary).whole(&head);
+            assert!(matches!(refused, Err(Stop::Refused(_))), "{serial}");
+        }
+        let mut taking = taking(&remote, &primary);
+        let rdata = soa(8);
+        let head = Rr { owner: &remote.name, rtype: rtype::SOA, ttl: 60, rdata: &rdata };
+        assert_eq!(taking.whole(&head), Ok(()));
+        let owner: Name = format!("{}.feed.test", "a".repeat(30)).parse().unwrap();
+        let rr = Rr { owner: &owner, rtype: rtype::CNAME, ttl: 60, rdata: &[0] };
+        assert_eq!([(); 3].map(|()| taking.add(&rr).is_ok()), [true; 3]);
+        assert!(matches!(taking.add(&rr), Err(Stop::Refused(_))));
+    }
 }

@@ -46,7 +46,7 @@ pub enum Refresh {
     Check,
     /// It is fetched as a whole, whatever its serial.
     Whole,
-    /// Its file, or its saved copy, is read again.
+    /// Its file is read again; a zone from elsewhere is asked, as by `Check`.
     Reload,
 }
 
