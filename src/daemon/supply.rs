@@ -22,7 +22,7 @@ use crate::policy::set::PolicySet;
 use crate::sys;
 use crate::zones::download::Resolver;
 use crate::zones::gate::{Gate, Guarded};
-use crate::zones::{Enforcer, Keeper, Later, Look, Promoted, Remote, Source, Verdict};
+use crate::zones::{Enforcer, Keeper, Later, Look, Offer, Promoted, Remote, Source, Verdict};
 
 /// The thread on which keepers run, at lower priority.
 pub(super) struct Supply {
@@ -54,12 +54,12 @@ impl Supply {
     }
 }
 
-/// How a version is offered.
-enum Offer {
-    /// This source brought it, and the gate judges it.
-    New(Box<Source>),
-    /// It was held, and is taken now whatever the gate says.
-    Accepted,
+/// A version of a zone that is to take effect.
+enum Version {
+    /// A source brought it, and the gate judges it.
+    New(Box<Offer>),
+    /// It is held, and is taken now whatever the gate says.
+    Held(Name, Arc<ZoneRules>),
 }
 
 /// The relay as its keepers see it: gone when it is.
@@ -76,12 +76,12 @@ impl Enforcer for Owner {
         current.zones.in_force(zone)
     }
 
-    fn offer(&self, source: Source, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
-        self.offered(source.settings.name, rules, Offer::New(Box::new(source)))
+    fn offer(&self, offer: Offer) -> Later<Result<Verdict, String>> {
+        self.offered(Version::New(Box::new(offer)))
     }
 
     fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
-        self.offered(zone, rules, Offer::Accepted)
+        self.offered(Version::Held(zone, rules))
     }
 
     fn renew(&self) -> Later<()> {
@@ -106,15 +106,10 @@ impl Enforcer for Owner {
 }
 
 impl Owner {
-    fn offered(
-        &self,
-        zone: Name,
-        rules: Arc<ZoneRules>,
-        offer: Offer,
-    ) -> Later<Result<Verdict, String>> {
+    fn offered(&self, version: Version) -> Later<Result<Verdict, String>> {
         let Some(relay) = self.relay.upgrade() else { return Box::pin(async { Err(going()) }) };
         // a task of its own: the keeper may be busy with something else meanwhile
-        let task = tokio::spawn(async move { relay.offered(zone, rules, offer).await });
+        let task = tokio::spawn(async move { relay.offered(version).await });
         Box::pin(async { task.await.unwrap_or_else(|_| Err(going())) })
     }
 }
@@ -165,47 +160,36 @@ impl Relay {
     }
 
     /// A version of a zone came: judged, and put into force.
-    async fn offered(
-        self: Arc<Self>,
-        zone: Name,
-        rules: Arc<ZoneRules>,
-        offer: Offer,
-    ) -> Result<Verdict, String> {
+    async fn offered(self: Arc<Self>, version: Version) -> Result<Verdict, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let relay = Arc::clone(&self);
-        let offered = off_thread(move || relay.judge_version(&zone, rules, offer));
+        let offered = off_thread(move || relay.judge_version(version));
         offered.await.map_err(|trouble| trouble.to_string())
     }
 
-    fn judge_version(
-        &self,
-        zone: &Name,
-        rules: Arc<ZoneRules>,
-        offer: Offer,
-    ) -> Result<Verdict, Trouble> {
-        let gone = || Trouble::System(format!("zone {zone} is not from elsewhere any more"));
-        let late = |what| Trouble::System(format!("zone {zone}: {what} changed meanwhile"));
+    fn judge_version(&self, version: Version) -> Result<Verdict, Trouble> {
         let (zones, terms, settings) = {
             let current = self.lock();
             (current.zones.clone(), current.terms(), current.settings.clone())
         };
-        let (source, old) = zones.find(zone).ok_or_else(gone)?;
-        let remote = zones.remote(zone).ok_or_else(gone)?;
-        match &offer {
-            Offer::New(from) if **from != *source => return Err(late("its configuration")),
-            Offer::Accepted if !remote.holds(&rules) => return Err(late("what is held")),
-            Offer::New(_) | Offer::Accepted => {}
-        }
-        let is_new = matches!(offer, Offer::New(_));
-        let old = zones.in_force(zone).map(|_| Arc::clone(old));
-        let judged = gate(&settings, source).judge(old.as_deref(), &rules, &source.settings);
+        let (zone, rules, is_new) = match &version {
+            Version::New(offer) => (offer.source.settings.name, &offer.rules, true),
+            Version::Held(zone, rules) => (*zone, rules, false),
+        };
+        let trouble = |what| Trouble::System(format!("zone {zone}: {what}"));
+        let gone = || trouble("it does not come from elsewhere any more");
+        let (source, old) = zones.find(&zone).ok_or_else(gone)?;
+        let remote = zones.remote(&zone).ok_or_else(gone)?;
+        let old = zones.in_force(&zone).map(|_| Arc::clone(old));
+        overtaken(&version, source, remote, old.as_deref()).map_err(trouble)?;
+        let judged = gate(&settings, source).judge(old.as_deref(), rules, &source.settings);
         let only_loss = judged.is_loss_only();
         let reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();
         if is_new && !reasons.is_empty() {
-            remote.hold(rules, reasons.clone(), only_loss);
+            remote.hold(Arc::clone(rules), reasons.clone(), only_loss);
             return Ok(Verdict::Held { reasons });
         }
-        let next = zones.with_rules(zone, Arc::clone(&rules)).ok_or_else(gone)?;
+        let next = zones.with_rules(&zone, Arc::clone(rules)).ok_or_else(gone)?;
         sys::return_memory();
         let before = self.road.snapshot();
         // the long part, before anything is locked
@@ -214,7 +198,7 @@ impl Relay {
         if is_new && size > limits::supply::GATE_FROM {
             let reasons = canaries(&settings, &before.policy, &policy);
             if !reasons.is_empty() {
-                remote.hold(rules, reasons.clone(), false);
+                remote.hold(Arc::clone(rules), reasons.clone(), false);
                 return Ok(Verdict::Held { reasons });
             }
         }
@@ -263,7 +247,7 @@ impl Relay {
         let remote = remote.ok_or_else(nothing)?;
         let (rules, reasons) = remote.held().ok_or_else(nothing)?;
         let (serial, count) = (rules.soa.serial, rules.len());
-        let verdict = Arc::clone(self).offered(*zone, rules, Offer::Accepted).await?;
+        let verdict = Arc::clone(self).offered(Version::Held(*zone, rules)).await?;
         let Verdict::InForce { generation, .. } = verdict else { return Err(nothing()) };
         let text = format!(
             "serial {serial} with {count} rules was accepted by {by}; generation {generation} is \
@@ -327,6 +311,27 @@ impl Current {
             tracing::warn!("{fault}; promotions that are over come back at a restart");
         }
         self.promoted = Arc::new(left);
+    }
+}
+
+/// Why a version is too late, if it is: it came while something else was done.
+fn overtaken(
+    version: &Version,
+    source: &Source,
+    remote: &Remote,
+    old: Option<&ZoneRules>,
+) -> Result<(), &'static str> {
+    match version {
+        Version::New(offer) if offer.source != *source => {
+            Err("its configuration changed while a version came; it is looked at again")
+        }
+        Version::New(offer) if offer.over != old.map(ZoneRules::id) => {
+            Err("another version took effect while this one came; it is looked at again")
+        }
+        Version::Held(_, rules) if !remote.holds(rules) => {
+            Err("this version is not held any more; see culvert zones")
+        }
+        Version::New(_) | Version::Held(..) => Ok(()),
     }
 }
 

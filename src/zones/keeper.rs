@@ -24,7 +24,6 @@ use super::look::{Brought, Missed, Wish, look};
 use super::remote::{Awaited, Held, Look, Order, Remote, State};
 use super::saved::{self, Identity, Saved};
 use super::source::Source;
-use super::timers::Age;
 use crate::clock::{self, Moment};
 use crate::dns::name::Name;
 use crate::limits::supply as limits;
@@ -38,10 +37,10 @@ pub trait Enforcer: Send + Sync + 'static {
     /// The rules in force, and the wall time when they came, in milliseconds since 1970. `None`:
     /// none ever came, or there is no such zone any more.
     fn in_force(&self, zone: &Name) -> Option<(Arc<ZoneRules>, u64)>;
-    /// Puts a version into force that this source brought, or holds it if the gate says so, and
-    /// notes either with the zone's [`Remote`]. The error says why neither can be: among others,
-    /// that the zone has another source now.
-    fn offer(&self, source: Source, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
+    /// Puts a version into force, or holds it if the gate says so, and notes either with the
+    /// zone's [`Remote`]. The error says why neither can be: among others, that the zone has
+    /// another source now, or other rules in force.
+    fn offer(&self, offer: Offer) -> Later<Result<Verdict, String>>;
     /// Puts the version that is held into force, which must be this one still.
     fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
     /// A zone acts that did not, or the other way round, with the same rules.
@@ -50,6 +49,16 @@ pub trait Enforcer: Send + Sync + 'static {
     fn resolver(&self) -> Arc<dyn Resolver>;
     /// Where last good copies are kept.
     fn state_folder(&self) -> PathBuf;
+}
+
+/// A version that is offered.
+pub struct Offer {
+    /// The source that brought it.
+    pub source: Source,
+    /// The rules in force when the source was asked for news of them, by their id.
+    pub over: Option<u64>,
+    /// The version.
+    pub rules: Arc<ZoneRules>,
 }
 
 /// What became of an offer.
@@ -150,8 +159,9 @@ impl Keeper {
             state.told.last_try = Some(clock::wall_millis());
             state.told.busy = Some("asking".to_owned());
         }
+        let over = self.enforcer.in_force(&self.name()).map(|(rules, _)| rules.id());
         let outcome = match look(self, wish).await {
-            Ok(brought) => self.take(brought).await.map_err(Missed::from),
+            Ok(brought) => self.take(brought, over).await.map_err(Missed::from),
             Err(missed) => Err(missed),
         };
         let retry_after = outcome.as_ref().err().and_then(|missed| missed.retry_after);
@@ -160,14 +170,15 @@ impl Keeper {
         outcome
     }
 
-    /// The source was heard; what is new is offered.
-    async fn take(&self, brought: Brought) -> Result<String, String> {
+    /// The source was heard; what is new to the rules with this id is offered.
+    async fn take(&self, brought: Brought, over: Option<u64>) -> Result<String, String> {
         let (times, text) = match brought {
             Brought::UpToDate { times, text } => (times, text),
             Brought::Version { rules, text, incremental, validators } => {
                 let rules = Arc::from(rules);
-                let offer = self.enforcer.offer(self.source.clone(), Arc::clone(&rules));
-                let verdict = offer.await?;
+                let source = self.source.clone();
+                let offer = Offer { source, over, rules: Arc::clone(&rules) };
+                let verdict = self.enforcer.offer(offer).await?;
                 if let Some(validators) = validators {
                     let of = Identity::of(&self.source.origin, self.source.form);
                     self.remote.lock().validators = Some((of, validators));
@@ -251,14 +262,16 @@ impl Keeper {
             if open {
                 state.awaited = Awaited::InVain;
             }
-            let expired = state.timers.state(now, 0) == Age::Expired && state.loaded;
-            let withdraw = self.source.care.withdraw && expired && !state.withdrawn;
+            let withdraw = self.withdrawal(&state).is_some_and(|expiry| expiry <= now);
             state.withdrawn |= withdraw;
-            let overdue = |held: &Held| {
-                let longest = self.source.care.hold_max.filter(|_| held.only_loss);
-                longest.is_some_and(|longest| held.since + longest <= now)
-            };
-            (open, withdraw, state.held.clone().filter(overdue))
+            let overdue = self.hold_end(&state).is_some_and(|end| end <= now);
+            // not again at once, should it fail
+            let held = state.held.as_mut().filter(|_| overdue);
+            let accept = held.map(|held| {
+                held.since = now;
+                held.clone()
+            });
+            (open, withdraw, accept)
         };
         let name = self.name();
         if open {
@@ -287,6 +300,18 @@ impl Keeper {
         }
     }
 
+    /// When its rules are to be withdrawn, unless its source is heard before.
+    fn withdrawal(&self, state: &State) -> Option<Moment> {
+        let wanted = self.source.care.withdraw && state.loaded && !state.withdrawn;
+        state.timers.expiry().filter(|_| wanted)
+    }
+
+    /// When what is held takes effect by itself.
+    fn hold_end(&self, state: &State) -> Option<Moment> {
+        let held = state.held.as_ref().filter(|held| held.only_loss)?;
+        Some(held.since + self.source.care.hold_max?)
+    }
+
     /// Takes a version that was held for as long as the operator wants it held at most.
     async fn accept(&self, held: Held) {
         let (name, serial) = (self.name(), held.rules.soa.serial);
@@ -298,10 +323,6 @@ impl Keeper {
             ),
             Err(fault) => {
                 tracing::error!("policy zone {name}: serial {serial} stays held: {fault}");
-                if let Some(held) = &mut self.remote.lock().held {
-                    // not again at once
-                    held.since = Moment::now();
-                }
             }
         }
     }
@@ -311,10 +332,7 @@ impl Keeper {
         let next = {
             let state = self.remote.lock();
             let open = self.opens(&state);
-            let withdraws = self.source.care.withdraw && state.loaded && !state.withdrawn;
-            let expiry = state.timers.expiry().filter(|_| withdraws);
-            let held = state.held.as_ref().filter(|held| held.only_loss);
-            let held = held.and_then(|held| Some(held.since + self.source.care.hold_max?));
+            let (expiry, held) = (self.withdrawal(&state), self.hold_end(&state));
             [open, expiry, held, state.saving.due()].into_iter().flatten().min()
         };
         match next {
