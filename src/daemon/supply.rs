@@ -59,7 +59,7 @@ enum Version {
     /// A source brought it, and the gate judges it.
     New(Box<Offer>),
     /// It is held, and is taken now whatever the gate says.
-    Held(Name, Arc<ZoneRules>),
+    Held(Arc<ZoneRules>),
 }
 
 /// The relay as its keepers see it: gone when it is.
@@ -80,8 +80,8 @@ impl Enforcer for Owner {
         self.offered(Version::New(Box::new(offer)))
     }
 
-    fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
-        self.offered(Version::Held(zone, rules))
+    fn accept(&self, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
+        self.offered(Version::Held(rules))
     }
 
     fn renew(&self) -> Later<()> {
@@ -172,10 +172,11 @@ impl Relay {
             let current = self.lock();
             (current.zones.clone(), current.terms(), current.settings.clone())
         };
-        let (zone, rules, is_new) = match &version {
-            Version::New(offer) => (offer.source.settings.name, &offer.rules, true),
-            Version::Held(zone, rules) => (*zone, rules, false),
+        let (rules, is_new) = match &version {
+            Version::New(offer) => (&offer.rules, true),
+            Version::Held(rules) => (rules, false),
         };
+        let zone = rules.origin;
         let trouble = |what| Trouble::System(format!("zone {zone}: {what}"));
         let gone = || trouble("it does not come from elsewhere any more");
         let (source, old) = zones.find(&zone).ok_or_else(gone)?;
@@ -247,7 +248,7 @@ impl Relay {
         let remote = remote.ok_or_else(nothing)?;
         let (rules, reasons) = remote.held().ok_or_else(nothing)?;
         let (serial, count) = (rules.soa.serial, rules.len());
-        let verdict = Arc::clone(self).offered(Version::Held(*zone, rules)).await?;
+        let verdict = Arc::clone(self).offered(Version::Held(rules)).await?;
         let Verdict::InForce { generation, .. } = verdict else { return Err(nothing()) };
         let text = format!(
             "serial {serial} with {count} rules was accepted by {by}; generation {generation} is \
@@ -328,10 +329,10 @@ fn overtaken(
         Version::New(offer) if offer.over != old.map(ZoneRules::id) => {
             Err("another version took effect while this one came; it is looked at again")
         }
-        Version::Held(_, rules) if !remote.holds(rules) => {
+        Version::Held(rules) if !remote.holds(rules) => {
             Err("this version is not held any more; see culvert zones")
         }
-        Version::New(_) | Version::Held(..) => Ok(()),
+        Version::New(_) | Version::Held(_) => Ok(()),
     }
 }
 
@@ -366,4 +367,38 @@ fn canaries(settings: &Settings, old: &PolicySet, new: &PolicySet) -> Vec<String
     let open = canary.blocked.iter().filter(|name| old.blocks(name) && !new.blocks(name));
     let open = open.map(|name| format!("the canary {name} would not be blocked any more"));
     lost.chain(open).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zones::{Begin, Zones};
+
+    #[test]
+    fn versions_that_were_overtaken_are_not_taken() {
+        let source = Source::example("192.0.2.1:53".parse().unwrap());
+        let zone = source.settings.name;
+        let zones =
+            Zones::default().reconfigured(std::slice::from_ref(&source), Begin::Check).unwrap();
+        let remote = zones.remote(&zone).unwrap();
+        let [old, held, rules] = [(); 3].map(|()| Arc::new(ZoneRules::none(zone)));
+        let told = |version| overtaken(&version, &source, remote, Some(&old));
+        let offer = |source: &Source, over: &ZoneRules| {
+            let (source, over, rules) = (source.clone(), Some(over.id()), Arc::clone(&rules));
+            Version::New(Box::new(Offer { source, over, rules }))
+        };
+        assert_eq!(told(offer(&source, &old)), Ok(()));
+        assert!(told(offer(&source, &held)).is_err(), "others are in force now");
+        let other = Source::example("192.0.2.2:53".parse().unwrap());
+        assert!(told(offer(&other, &old)).is_err(), "a reload has changed the zone");
+
+        let accept = |rules: &Arc<ZoneRules>| Version::Held(Arc::clone(rules));
+        assert!(told(accept(&held)).is_err(), "nothing is held");
+        remote.hold(Arc::clone(&held), Vec::new(), true);
+        assert_eq!(told(accept(&held)), Ok(()));
+        remote.hold(Arc::clone(&rules), Vec::new(), true);
+        assert!(told(accept(&held)).is_err(), "another one is held");
+        remote.entered(Vec::new());
+        assert!(told(accept(&rules)).is_err(), "a better one came");
+    }
 }

@@ -42,7 +42,7 @@ pub trait Enforcer: Send + Sync + 'static {
     /// another source now, or other rules in force.
     fn offer(&self, offer: Offer) -> Later<Result<Verdict, String>>;
     /// Puts the version that is held into force, which must be this one still.
-    fn accept(&self, zone: Name, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
+    fn accept(&self, rules: Arc<ZoneRules>) -> Later<Result<Verdict, String>>;
     /// A zone acts that did not, or the other way round, with the same rules.
     fn renew(&self) -> Later<()>;
     /// Who finds the addresses of a list's host.
@@ -315,7 +315,7 @@ impl Keeper {
     /// Takes a version that was held for as long as the operator wants it held at most.
     async fn accept(&self, held: Held) {
         let (name, serial) = (self.name(), held.rules.soa.serial);
-        match self.enforcer.accept(name, held.rules).await {
+        match self.enforcer.accept(held.rules).await {
             Ok(_) => tracing::warn!(
                 "policy zone {name}: serial {serial} was held for hold_max and is in force now; it \
                  was held: {}",

@@ -11,9 +11,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::policy::rules::Soa;
-use crate::policy::set::{Mode, Override, ZoneSettings};
-use crate::rpz::Form;
-use crate::zones::source::{Care, Origin, Primary, Transfer};
+use crate::policy::set::Mode;
+use crate::zones::source::{Care, Origin};
 use crate::zones::status::ZoneState;
 use crate::zones::timers::{Timers, Times};
 use crate::zones::{Begin, Terms, Zones};
@@ -85,7 +84,7 @@ impl Enforcer for House {
         Box::pin(async { Err("nothing is taken here".to_owned()) })
     }
 
-    fn accept(&self, _: Name, _: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
+    fn accept(&self, _: Arc<ZoneRules>) -> Later<Result<Verdict, String>> {
         let accepts = self.accepts.lock().unwrap().clone();
         Box::pin(async { accepts })
     }
@@ -103,33 +102,6 @@ impl Enforcer for House {
     }
 }
 
-fn source(primary: std::net::SocketAddr) -> Source {
-    let name = "feed.test".parse().unwrap();
-    Source {
-        settings: ZoneSettings {
-            name,
-            mode: Mode::Enforce,
-            action: Override::Given,
-            recursive_only: false,
-            add_soa: true,
-            max_ttl: 5,
-            ede: None,
-            ede_text: "".into(),
-            remote: true,
-            log: true,
-        },
-        origin: Origin::Transfer(Transfer {
-            primaries: vec![Primary { address: primary, tls_name: None }],
-            key: None,
-            notify_from: Vec::new(),
-            ca: None,
-        }),
-        form: Form::Zone,
-        max_rules: 10,
-        care: Care::default(),
-    }
-}
-
 /// A zone with rules in force, the keeper that the test runs, and its primary.
 struct Scene {
     remote: Arc<Remote>,
@@ -142,7 +114,7 @@ struct Scene {
 
 async fn scene(change: impl FnOnce(&mut Source)) -> Scene {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut source = source(listener.local_addr().unwrap());
+    let mut source = Source::example(listener.local_addr().unwrap());
     change(&mut source);
     let primary = Arc::new(Lean { permits: Semaphore::new(0), asked: AtomicUsize::new(0) });
     let mut serving = JoinSet::new();
@@ -235,7 +207,7 @@ async fn what_was_never_loaded_cannot_be_withdrawn_over_and_over() {
 #[tokio::test]
 async fn rules_act_again_once_the_operator_wants_expired_ones_kept() {
     let mode = |zones: &Zones| zones.policy(1, &Terms::default(), None).zones()[0].settings.mode;
-    let mut source = source("192.0.2.1:53".parse().unwrap());
+    let mut source = Source::example("192.0.2.1:53".parse().unwrap());
     source.care.withdraw = true;
     let zones = Zones::default().reconfigured(&[source.clone()], Begin::Check).unwrap();
     {
@@ -316,7 +288,7 @@ fn a_clock_that_goes_on_is_no_news() {
 #[test]
 fn copies_are_written_one_after_the_other_and_again_when_they_are_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let source = source("192.0.2.1:53".parse().unwrap());
+    let source = Source::example("192.0.2.1:53".parse().unwrap());
     let remote = Remote::new(source.settings.name);
     let save = || save_copy(folder.path(), &source, &remote, |_| Some((version(7), 1)));
     std::thread::scope(|scope| {

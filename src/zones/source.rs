@@ -205,3 +205,34 @@ impl fmt::Display for Primary {
         }
     }
 }
+
+#[cfg(test)]
+impl Source {
+    /// A zone of at most ten rules from one primary, for tests.
+    pub(crate) fn example(primary: SocketAddr) -> Source {
+        let name = "feed.test".parse().unwrap();
+        Source {
+            settings: ZoneSettings {
+                name,
+                mode: crate::policy::set::Mode::Enforce,
+                action: crate::policy::set::Override::Given,
+                recursive_only: false,
+                add_soa: true,
+                max_ttl: 5,
+                ede: None,
+                ede_text: "".into(),
+                remote: true,
+                log: true,
+            },
+            origin: Origin::Transfer(Transfer {
+                primaries: vec![Primary { address: primary, tls_name: None }],
+                key: None,
+                notify_from: Vec::new(),
+                ca: None,
+            }),
+            form: Form::Zone,
+            max_rules: 10,
+            care: Care::default(),
+        }
+    }
+}
