@@ -188,7 +188,8 @@ impl Relay {
                 return Ok(Verdict::Held { reasons, only_loss: false });
             }
         }
-        drop(before);
+        // what is freed at the end of this function would not go back to the system
+        drop((before, zones, old));
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = next);
         free(old);
