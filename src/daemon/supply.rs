@@ -202,7 +202,8 @@ impl Relay {
                 return Ok(Verdict::Held { reasons });
             }
         }
-        drop(before);
+        // what is freed at the end of this function would not go back to the system
+        drop((before, zones, old));
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = next);
         // what is accepted is known with all that is odd about it

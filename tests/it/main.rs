@@ -27,6 +27,7 @@ mod reload;
 mod review_policy;
 mod saved;
 mod supply_review;
+mod supply_soak;
 mod tcp;
 mod tell;
 mod tour;

@@ -2,7 +2,8 @@
 //! over TCP or TLS, signed or not, says NOTIFY, and misbehaves as told.
 //!
 //! ```text
-//!   version(serial, records) ─► versions ─► SOA, AXFR, IXFR (steps or condensed)
+//!   version(serial, records) ─┬► versions ─► SOA, AXFR, IXFR (steps or condensed)
+//!   change(serial, ...) ──────┘
 //!                                             │ records   Fault: ends, chains, strangers
 //!                                             ▼
 //!                                          messages       Fault: ids, questions, codes
@@ -13,6 +14,7 @@
 //! ```
 
 mod script;
+mod versions;
 
 pub use script::{Asked, Fault, Ixfr, Script};
 
@@ -27,16 +29,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use versions::Versions;
 
 pub const IXFR: u16 = 251;
 const NOTIFY: u16 = 4 << 11;
 const NOTAUTH: u16 = 9;
-
-#[derive(Clone)]
-struct Version {
-    serial: u32,
-    records: Vec<Record>,
-}
 
 /// A running primary for one zone. It ends with its handle.
 pub struct Primary {
@@ -48,7 +45,7 @@ pub struct Primary {
 struct Shared {
     zone: String,
     script: Mutex<Script>,
-    versions: Mutex<Vec<Version>>,
+    versions: Mutex<Versions>,
     asked: Mutex<Asked>,
     stop: AtomicBool,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -94,14 +91,24 @@ impl Primary {
 
     /// Publishes a version: all records but the SOA. The newest is the last one given.
     pub fn version(&self, serial: u32, records: &[Record]) {
-        locked(&self.shared.versions).push(Version { serial, records: records.to_vec() });
+        locked(&self.shared.versions).push(serial, records.to_vec());
+    }
+
+    /// Publishes a version by what it has less and more than the one before it: what a large zone
+    /// with many versions would cost too much without.
+    pub fn change(&self, serial: u32, gone: Vec<Record>, come: Vec<Record>) {
+        locked(&self.shared.versions).push_change(serial, gone, come);
+    }
+
+    /// All records of the newest version but its SOA, in no order.
+    pub fn records(&self) -> Vec<Record> {
+        let versions = locked(&self.shared.versions).clone();
+        versions.newest().map(|at| versions.records(at)).unwrap_or_default()
     }
 
     /// Forgets all versions but the newest.
     pub fn forget(&self) {
-        let mut versions = locked(&self.shared.versions);
-        let old = versions.len().saturating_sub(1);
-        versions.drain(..old);
+        locked(&self.shared.versions).forget();
     }
 
     /// Changes what it does, from the next request on.
@@ -282,7 +289,7 @@ impl Shared {
             Err(refusal) => return Ok(wire.write_all(&framed(&refusal))?),
         };
         let known = request.question.as_ref().is_some_and(|(name, ..)| {
-            name.eq_ignore_ascii_case(&self.zone) && !locked(&self.versions).is_empty()
+            name.eq_ignore_ascii_case(&self.zone) && locked(&self.versions).newest().is_some()
         });
         let code = if known { script.refuse } else { Some(NOTAUTH) };
         if let Some(code) = code {
@@ -290,7 +297,7 @@ impl Shared {
             return self.send(wire, vec![answer.bytes()], chain, script, &None);
         }
         if qtype == SOA {
-            let newest = locked(&self.versions).last().map_or(0, |version| version.serial);
+            let newest = locked(&self.versions).newest_serial();
             let soa = self.soa(script.told_serial.unwrap_or(newest));
             let answer = Message { answers: vec![soa], ..reply(&request) };
             return self.send(wire, vec![answer.bytes()], chain, script, &None);
@@ -364,41 +371,31 @@ impl Shared {
 
     /// The newest version between its SOAs.
     fn whole(&self) -> Vec<Record> {
-        let versions = locked(&self.versions);
-        let newest = versions.last().cloned();
-        drop(versions);
-        let Some(Version { serial, mut records }) = newest else { return Vec::new() };
-        records.insert(0, self.soa(serial));
-        records.push(self.soa(serial));
-        records
+        let versions = locked(&self.versions).clone();
+        let Some(newest) = versions.newest() else { return Vec::new() };
+        let soa = self.soa(versions.newest_serial());
+        let mut out = vec![soa.clone()];
+        out.append(&mut versions.records(newest));
+        out.push(soa);
+        out
     }
 
     /// From the version with this serial to the newest; all of it if that version is not known.
     fn changes(&self, since: u32, condensed: bool) -> Vec<Record> {
-        let mut versions = locked(&self.versions).clone();
-        let Some(at) = versions.iter().rposition(|version| version.serial == since) else {
-            return self.whole();
-        };
-        versions.drain(..at);
-        if condensed && versions.len() > 2 {
-            versions.drain(1..versions.len() - 1);
-        }
-        let newest = versions.last().map_or(0, |version| version.serial);
-        let mut out = vec![self.soa(newest)];
-        if versions.len() == 1 {
+        let versions = locked(&self.versions).clone();
+        let Some(steps) = versions.steps(since, condensed) else { return self.whole() };
+        let newest = self.soa(versions.newest_serial());
+        let mut out = vec![newest.clone()];
+        if steps.is_empty() {
             return out;
         }
-        for pair in versions.windows(2) {
-            let missing = |from: &Version, to: &Version| {
-                let gone = from.records.iter().filter(|record| !to.records.contains(record));
-                gone.cloned().collect::<Vec<_>>()
-            };
-            out.push(self.soa(pair[0].serial));
-            out.extend(missing(&pair[0], &pair[1]));
-            out.push(self.soa(pair[1].serial));
-            out.extend(missing(&pair[1], &pair[0]));
+        for step in steps {
+            out.push(self.soa(step.from));
+            out.extend(step.gone);
+            out.push(self.soa(step.to));
+            out.extend(step.come);
         }
-        out.push(self.soa(newest));
+        out.push(newest);
         out
     }
 
