@@ -179,9 +179,9 @@ impl Relay {
         let trouble = |what| Trouble::System(format!("zone {zone}: {what}"));
         let gone = || trouble("it does not come from elsewhere any more");
         let (source, old) = zones.find(&zone).ok_or_else(gone)?;
-        let remote = zones.remote(&zone).ok_or_else(gone)?;
+        let remote = Arc::clone(zones.remote(&zone).ok_or_else(gone)?);
         let old = zones.in_force(&zone).map(|_| Arc::clone(old));
-        overtaken(&version, source, remote, old.as_deref()).map_err(trouble)?;
+        overtaken(&version, source, &remote, old.as_deref()).map_err(trouble)?;
         let judged = gate(&settings, source).judge(old.as_deref(), rules, &source.settings);
         let only_loss = judged.is_loss_only();
         let reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();

@@ -26,6 +26,7 @@ mod policy_stages;
 mod reload;
 mod review_policy;
 mod saved;
+mod supply_hostile;
 mod supply_review;
 mod supply_soak;
 mod tcp;

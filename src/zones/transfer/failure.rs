@@ -202,6 +202,9 @@ impl fmt::Display for Why {
                 Fault::Backwards { .. } | Fault::Undefined { .. } => {
                     write!(f, "{fault}; `culvert zone retransfer` takes it anyway")
                 }
+                Fault::TooMany(_) => {
+                    write!(f, "{fault}: if that is right, raise the zone's `max_rules`")
+                }
                 fault => fault.fmt(f),
             },
             Why::Within { records, why } => write!(f, "after {records} records: {why}"),

@@ -28,7 +28,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
 use versions::Versions;
 
 pub const IXFR: u16 = 251;
@@ -47,6 +48,7 @@ struct Shared {
     script: Mutex<Script>,
     versions: Mutex<Versions>,
     asked: Mutex<Asked>,
+    looks: Mutex<Vec<Instant>>,
     stop: AtomicBool,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -81,6 +83,7 @@ impl Primary {
             script: Mutex::default(),
             versions: Mutex::default(),
             asked: Mutex::default(),
+            looks: Mutex::default(),
             stop: AtomicBool::new(false),
             tls,
         });
@@ -118,6 +121,11 @@ impl Primary {
 
     pub fn asked(&self) -> Asked {
         *locked(&self.shared.asked)
+    }
+
+    /// When it was asked for its SOA.
+    pub fn looks(&self) -> Vec<Instant> {
+        locked(&self.shared.looks).clone()
     }
 
     /// Says NOTIFY (RFC 1996) to `server` with this serial, signed with `key` or not at all;
@@ -284,6 +292,12 @@ impl Shared {
                 _ => return Err(Closed),
             }
         }
+        if qtype == SOA {
+            locked(&self.looks).push(Instant::now());
+        }
+        if script.silent {
+            return self.idle(wire);
+        }
         let chain = match self.chain(bytes, &request, script) {
             Ok(chain) => chain,
             Err(refusal) => return Ok(wire.write_all(&framed(&refusal))?),
@@ -302,7 +316,14 @@ impl Shared {
             let answer = Message { answers: vec![soa], ..reply(&request) };
             return self.send(wire, vec![answer.bytes()], chain, script, &None);
         }
-        self.transfer(wire, &request, chain, script)
+        {
+            let mut asked = locked(&self.asked);
+            asked.transfers += 1;
+            asked.at_once = asked.at_once.max(asked.transfers);
+        }
+        let done = self.transfer(wire, &request, chain, script);
+        locked(&self.asked).transfers -= 1;
+        done
     }
 
     /// The signatures of the answer, or the refusal of the request's.
@@ -347,7 +368,13 @@ impl Shared {
         chain: Option<Chain>,
         script: &Script,
     ) -> Result<(), Closed> {
-        let records = match asked_since(request) {
+        let since = asked_since(request);
+        let mut script = script.clone();
+        if script.changes_only && since.is_none() {
+            script.fault = None;
+        }
+        let script = &script;
+        let records = match since {
             None => self.whole(),
             Some(since) => match script.ixfr {
                 Ixfr::Code(code) => {
@@ -509,7 +536,7 @@ impl Shared {
     }
 
     fn pause(&self, pause: Duration) -> Result<(), Closed> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < pause {
             if self.stopped() {
                 return Err(Closed);
