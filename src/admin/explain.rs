@@ -135,6 +135,9 @@ fn rule(out: &mut String, rule: &Value) {
     if list(&place["written"]).is_empty() && !place["file"].is_null() {
         entry(out, "file", &text(&place["file"]));
     }
+    if let Some(source) = place["source"].as_str() {
+        entry(out, "source", source);
+    }
     if let Some(note) = place["note"].as_str() {
         entry(out, "NOTE", note);
     }

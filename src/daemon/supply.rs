@@ -170,11 +170,18 @@ impl Relay {
         };
         let (source, old) = zones.find(zone).ok_or_else(gone)?;
         let old = zones.in_force(zone).map(|_| Arc::clone(old));
+        if let Offer::New(over) = offer
+            && over != old.as_ref().map(|old| old.id())
+        {
+            let text = "another version took effect while this one came; it is looked at again";
+            return Err(Trouble::System(text.to_owned()));
+        }
+        let judges = offer != Offer::Accepted;
         let judged = gate(&settings, source).judge(old.as_deref(), &rules, &source.settings);
         let only_loss = judged.is_loss_only();
         let mut reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();
         let next = zones.with_rules(zone, Arc::clone(&rules)).ok_or_else(gone)?;
-        if offer == Offer::New && !reasons.is_empty() {
+        if judges && !reasons.is_empty() {
             return Ok(Verdict::Held { reasons, only_loss });
         }
         sys::return_memory();
@@ -182,7 +189,7 @@ impl Relay {
         // the long part, before anything is locked
         let policy = next.policy(0, &terms, Some(&before.policy));
         let size = old.as_ref().map_or(0, |old| old.len()).max(rules.len());
-        if offer == Offer::New && size > limits::supply::GATE_FROM {
+        if judges && size > limits::supply::GATE_FROM {
             reasons = canaries(&settings, &before.policy, &policy);
             if !reasons.is_empty() {
                 return Ok(Verdict::Held { reasons, only_loss: false });

@@ -13,15 +13,15 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::download::Resolver;
 use super::look::{Brought, Missed, look};
-use super::remote::{Awaited, Held, Look, Order, Remote};
+use super::remote::{Awaited, Held, Look, Order, Remote, State};
 use super::saved::{self, Identity, Saved};
 use super::source::Source;
-use super::timers::{Age, Times};
+use super::timers::Times;
 use crate::clock::{self, Moment};
 use crate::dns::name::Name;
 use crate::limits::supply as limits;
@@ -53,8 +53,9 @@ pub trait Enforcer: Send + Sync + 'static {
 /// How a version is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// The gate judges it.
-    New,
+    /// The gate judges it, if the rules in force are still those with this id that the source
+    /// was asked for news of.
+    New(Option<u64>),
     /// It was held, and is taken now whatever the gate says.
     Accepted,
 }
@@ -118,7 +119,13 @@ impl Keeper {
             self.chores().await;
             let due = {
                 let mut state = self.remote.lock();
-                let (due, now) = (state.timers.due(), Moment::now());
+                let now = Moment::now();
+                // one that came during the last look counts too
+                let taken = self.remote.bell.taken();
+                if std::mem::replace(&mut state.notified, taken) != taken {
+                    state.timers.notified(now);
+                }
+                let due = state.timers.due();
                 if due <= now {
                     // what is ordered from here on leads to another look
                     state.timers.begun(now);
@@ -126,14 +133,10 @@ impl Keeper {
                 }
                 due
             };
-            let notified = self.remote.bell.taken();
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.next_chore() => {}
                 () = self.remote.bell.rung() => {}
-            }
-            if self.remote.bell.taken() != notified {
-                self.remote.lock().timers.notified(Moment::now());
             }
         }
     }
@@ -145,8 +148,9 @@ impl Keeper {
             state.told.last_try = Some(clock::wall_millis());
             state.told.busy = Some("asking".to_owned());
         }
+        let over = self.enforcer.in_force(&self.name()).map(|(rules, _)| rules.id());
         let outcome = match look(self, whole).await {
-            Ok(brought) => self.take(brought).await.map_err(Missed::from),
+            Ok(brought) => self.take(brought, Offer::New(over)).await.map_err(Missed::from),
             Err(missed) => Err(missed),
         };
         let retry_after = outcome.as_ref().err().and_then(|missed| missed.retry_after);
@@ -156,7 +160,7 @@ impl Keeper {
     }
 
     /// The source was heard; what is new is offered.
-    async fn take(&self, brought: Brought) -> Result<String, String> {
+    async fn take(&self, brought: Brought, offer: Offer) -> Result<String, String> {
         let was_withdrawn = std::mem::take(&mut self.remote.lock().withdrawn);
         let taken = match brought {
             Brought::UpToDate { times, text } => {
@@ -164,7 +168,7 @@ impl Keeper {
                 Ok((text, false))
             }
             Brought::Version { rules, text, incremental, validators } => {
-                let taken = self.offer(Arc::from(rules), text, incremental, Offer::New).await;
+                let taken = self.offer(Arc::from(rules), text, incremental, offer).await;
                 if let (Ok(_), Some(validators)) = (&taken, validators) {
                     self.remote.lock().validators = validators;
                 }
@@ -261,14 +265,16 @@ impl Keeper {
             if open {
                 state.awaited = Awaited::InVain;
             }
-            let expired = state.timers.state(now, 0) == Age::Expired && state.loaded;
-            let withdraw = self.source.care.withdraw && expired && !state.withdrawn;
+            let withdraw = self.withdrawal(&state).is_some_and(|expiry| expiry <= now);
             state.withdrawn |= withdraw;
-            let overdue = |held: &Held| {
-                let longest = self.source.care.hold_max.filter(|_| held.only_loss);
-                longest.is_some_and(|longest| held.since + longest <= now)
-            };
-            (open, withdraw, state.held.clone().filter(overdue))
+            let overdue = self.hold_end(&state).is_some_and(|end| end <= now);
+            // not again at once, should it fail
+            let held = state.held.as_mut().filter(|_| overdue);
+            let accept = held.map(|held| {
+                held.since = now;
+                held.clone()
+            });
+            (open, withdraw, accept)
         };
         let name = self.name();
         if open {
@@ -292,6 +298,18 @@ impl Keeper {
         self.save().await;
     }
 
+    /// When its rules are to be withdrawn, unless its source is heard before.
+    fn withdrawal(&self, state: &State) -> Option<Moment> {
+        let wanted = self.source.care.withdraw && state.loaded && !state.withdrawn;
+        state.timers.expiry().filter(|_| wanted)
+    }
+
+    /// When what is held takes effect by itself.
+    fn hold_end(&self, state: &State) -> Option<Moment> {
+        let held = state.held.as_ref().filter(|held| held.only_loss)?;
+        Some(held.since + self.source.care.hold_max?)
+    }
+
     /// Waits until a chore may be due.
     async fn next_chore(&self) {
         let next = {
@@ -300,10 +318,7 @@ impl Keeper {
                 Awaited::Until(until) => until,
                 _ => None,
             };
-            let expiry = state.timers.expiry();
-            let expiry = expiry.filter(|_| self.source.care.withdraw && !state.withdrawn);
-            let held = state.held.as_ref().filter(|held| held.only_loss);
-            let held = held.and_then(|held| Some(held.since + self.source.care.hold_max?));
+            let (expiry, held) = (self.withdrawal(&state), self.hold_end(&state));
             let save = (state.saving.rules || state.saving.contact)
                 .then(|| state.saving.not_before.unwrap_or(Moment::now()));
             [open, expiry, held, save].into_iter().flatten().min()
@@ -355,6 +370,7 @@ pub(super) fn save_copy(
     came: u64,
     whole: bool,
 ) {
+    let _one_at_a_time = remote.pen.lock().unwrap_or_else(PoisonError::into_inner);
     let heard = remote.lock().told.last_contact.unwrap_or(came);
     let name = &source.settings.name;
     let contact = UNIX_EPOCH + Duration::from_millis(heard);

@@ -95,8 +95,10 @@ pub enum Begin<'a> {
 /// Where a rule is written.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Place {
-    /// The zone's file.
-    pub file: PathBuf,
+    /// The zone's file; `None`: it comes from elsewhere.
+    pub file: Option<PathBuf>,
+    /// Where else it comes from, and since when this version is here.
+    pub source: Option<String>,
     /// The records of the rule, as they stand there now.
     pub written: Vec<Written>,
     /// What else is to be known: the file has changed, or the rule is not there any more.
@@ -244,13 +246,18 @@ impl Zones {
         }))
     }
 
-    /// Looks in a zone's file for a rule that is in force. `None`: there is no such zone, or it
-    /// comes from elsewhere. Reads the whole file: not for a serving thread.
+    /// Looks in a zone's file for a rule that is in force; of a zone from elsewhere there is only
+    /// its source to tell. `None`: there is no such zone. Reads the whole file: not for a serving
+    /// thread.
     pub fn place(&self, zone: &str, wanted: &Wanted) -> Option<Place> {
         let named = |loaded: &&Loaded| loaded.source.settings.name.to_string() == zone;
         let loaded = self.loaded.iter().find(named)?;
-        let (path, files) = loaded.file()?;
         let source = &loaded.source;
+        let Some((path, files)) = loaded.file() else {
+            let came = loaded.came.map(|came| format!(", here since {}", clock::rfc3339(came)));
+            let told = format!("{}{}", source.origin, came.unwrap_or_default());
+            return Some(Place { source: Some(told), ..Place::default() });
+        };
         let limits = Limits { max_rules: source.max_rules, ..Limits::default() };
         let file = path.clone();
         let found = rpz::find_rule(path, &source.settings.name, source.form, &limits, wanted);
@@ -270,7 +277,7 @@ impl Zones {
                     .to_owned(),
             ),
         });
-        Some(Place { file, written, note })
+        Some(Place { file: Some(file), source: None, written, note })
     }
 
     /// Freezes the zones into a policy set. With a million rules that takes a while, unless

@@ -21,11 +21,15 @@ pub struct Remote {
     /// Rung by NOTIFY and by orders.
     pub(super) bell: Arc<Bell>,
     state: Mutex<State>,
+    /// Held by whoever writes its last good copy: one keeper may end while another begins.
+    pub(super) pen: Mutex<()>,
 }
 
 /// What a keeper knows.
 pub(super) struct State {
     pub(super) timers: Timers,
+    /// NOTIFYs that the timers know of.
+    pub(super) notified: u64,
     /// Some version came: a saved copy, or one from the source.
     pub(super) loaded: bool,
     pub(super) awaited: Awaited,
@@ -130,6 +134,7 @@ impl Remote {
     fn with(name: Name, timers: Timers, saved: Option<u64>) -> Remote {
         let state = State {
             timers,
+            notified: 0,
             loaded: false,
             awaited: Awaited::No,
             withdrawn: false,
@@ -139,7 +144,7 @@ impl Remote {
             saving: Saving { saved, ..Saving::default() },
             told: Told::default(),
         };
-        Remote { name, bell: Arc::default(), state: Mutex::new(state) }
+        Remote { name, bell: Arc::default(), state: Mutex::new(state), pen: Mutex::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -221,7 +226,7 @@ impl Remote {
             Age::Expired => ZoneState::Expired,
             _ if state.held.is_some() => ZoneState::Held,
             Age::Stale => ZoneState::Stale,
-            Age::Fresh if state.told.newer.is_some() => ZoneState::Kept,
+            Age::Fresh if state.told.newer.is_some() && state.told.failures > 0 => ZoneState::Kept,
             Age::Fresh => ZoneState::Current,
         }
     }
