@@ -23,6 +23,7 @@ mod plain;
 mod policy;
 mod policy_life;
 mod policy_stages;
+mod primaries;
 mod reload;
 mod review_policy;
 mod saved;

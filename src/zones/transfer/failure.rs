@@ -149,8 +149,8 @@ fn write_refusal(f: &mut fmt::Formatter<'_>, primary: &str, zone: &str, code: u1
         ),
         rcode::NOTAUTH => write!(
             f,
-            "{primary} answers NOTAUTH for {zone}: it does not serve this zone, or does not know \
-             the key"
+            "{primary} answers NOTAUTH for {zone}: it does not serve this zone, or our key is not \
+             the one it has"
         ),
         rcode::SERVFAIL => write!(
             f,
