@@ -191,7 +191,9 @@ impl Keeper {
     ) -> Result<(String, bool), String> {
         let times = self.source.times(&rules.soa);
         let verdict = self.enforcer.offer(self.name(), Arc::clone(&rules), offer).await?;
-        self.heard(times);
+        if matches!(offer, Offer::New(_)) {
+            self.heard(times);
+        }
         let name = self.name();
         Ok(match verdict {
             Verdict::InForce { generation, warnings } => {
@@ -201,23 +203,25 @@ impl Keeper {
                 }
                 super::loaded::log_skipped(&self.source, &rules);
                 self.remote.entered(warnings);
-                let mut state = self.remote.lock();
-                let counted = match incremental {
-                    true => &mut state.told.incremental,
-                    false => &mut state.told.whole,
-                };
-                *counted += 1;
+                if matches!(offer, Offer::New(_)) {
+                    let told = &mut self.remote.lock().told;
+                    *(if incremental { &mut told.incremental } else { &mut told.whole }) += 1;
+                }
                 (text, true)
             }
             Verdict::Held { reasons, only_loss } => {
                 let why = reasons.join("; ");
                 tracing::error!(
-                    "policy zone {name}: {text}: HELD, the version before stays in force: {why}; \
-                     see culvert zone diff {name}, and take it with culvert zone accept {name}"
+                    "policy zone {name}: {text}: HELD, so that nothing changes: {why}; see culvert \
+                     zone diff {name}, and take it with culvert zone accept {name}"
                 );
-                let (since, wall) = (Moment::now(), clock::wall_millis());
-                let held = Held { rules, reasons, only_loss, since, wall };
-                self.remote.lock().held = Some(held);
+                let mut state = self.remote.lock();
+                // a source that goes on publishing must not put off the end of the wait
+                let (since, wall) = match &state.held {
+                    Some(old) if old.only_loss == only_loss => (old.since, old.wall),
+                    _ => (Moment::now(), clock::wall_millis()),
+                };
+                state.held = Some(Held { rules, reasons, only_loss, since, wall });
                 (format!("{text}; held: {why}"), false)
             }
         })
