@@ -11,6 +11,7 @@
 //! ```
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
@@ -379,14 +380,19 @@ pub(super) fn save_copy(
     let name = &source.settings.name;
     let contact = UNIX_EPOCH + Duration::from_millis(heard);
     let folder = saved_in(folder);
-    let saved = if whole {
-        let identity = Identity::of(&source.origin, source.form);
-        let copy = Saved { rules, identity, came, contact };
-        saved::save(&folder, &copy).map_err(|fault| fault.to_string())
-    } else {
-        let path = saved::path_of(&folder, name);
-        let touched = saved::touch_contact(&path, contact);
-        touched.map_err(|fault| format!("{}: {fault}", path.display()))
+    let path = saved::path_of(&folder, name);
+    let touched = match whole {
+        true => Err(ErrorKind::NotFound.into()),
+        false => saved::touch_contact(&path, contact),
+    };
+    let (saved, written) = match touched {
+        // new rules, or somebody deleted the copy
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let identity = Identity::of(&source.origin, source.form);
+            let copy = Saved { rules, identity, came, contact };
+            (saved::save(&folder, &copy).map_err(|fault| fault.to_string()), true)
+        }
+        touched => (touched.map_err(|fault| format!("{}: {fault}", path.display())), false),
     };
     let mut state = remote.lock();
     match saved {
@@ -394,7 +400,7 @@ pub(super) fn save_copy(
             if state.saving.error.take().is_some() {
                 tracing::info!("policy zone {name}: its last good copy is saved again");
             }
-            if whole {
+            if written {
                 state.saving.saved = Some(clock::wall_millis());
             }
         }
@@ -406,8 +412,8 @@ pub(super) fn save_copy(
             }
             state.saving.error = Some(text);
             // tried again, at its time
-            state.saving.rules |= whole;
-            state.saving.contact |= !whole;
+            state.saving.rules |= written;
+            state.saving.contact |= !written;
         }
     }
 }
