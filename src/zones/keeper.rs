@@ -264,14 +264,12 @@ impl Keeper {
     /// What is to be done at its time, whether a look goes on or not.
     async fn chores(&self) {
         let now = Moment::now();
-        let (open, withdraw, accept) = {
+        let (open, accept) = {
             let mut state = self.remote.lock();
-            let open = matches!(state.awaited, Awaited::Until(Some(until)) if until <= now);
+            let open = self.opens(&state).is_some_and(|moment| moment <= now);
             if open {
                 state.awaited = Awaited::InVain;
             }
-            let withdraw = self.withdrawal(&state).is_some_and(|expiry| expiry <= now);
-            state.withdrawn |= withdraw;
             let overdue = self.hold_end(&state).is_some_and(|end| end <= now);
             // not again at once, should it fail
             let held = state.held.as_mut().filter(|_| overdue);
@@ -279,7 +277,7 @@ impl Keeper {
                 held.since = now;
                 held.clone()
             });
-            (open, withdraw, accept)
+            (open, accept)
         };
         let name = self.name();
         if open {
@@ -288,10 +286,8 @@ impl Keeper {
                  from now on"
             );
         }
-        if withdraw {
-            tracing::error!("policy zone {name}: it has expired; its rules do not act any more");
-        }
-        if open || withdraw {
+        let withdrawn = self.remote.withdraw_expired(&self.source.care);
+        if open || withdrawn {
             self.enforcer.renew().await;
         }
         if let Some(held) = accept {
@@ -301,6 +297,14 @@ impl Keeper {
             }
         }
         self.save().await;
+    }
+
+    /// When queries that wait for the first version are answered without it.
+    fn opens(&self, state: &State) -> Option<Moment> {
+        match state.awaited {
+            Awaited::Since(began) => Some(began + self.source.care.open_after?),
+            _ => None,
+        }
     }
 
     /// When its rules are to be withdrawn, unless its source is heard before.
@@ -319,10 +323,7 @@ impl Keeper {
     async fn next_chore(&self) {
         let next = {
             let state = self.remote.lock();
-            let open = match state.awaited {
-                Awaited::Until(until) => until,
-                _ => None,
-            };
+            let open = self.opens(&state);
             let (expiry, held) = (self.withdrawal(&state), self.hold_end(&state));
             let save = (state.saving.rules || state.saving.contact)
                 .then(|| state.saving.not_before.unwrap_or(Moment::now()));

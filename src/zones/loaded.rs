@@ -107,12 +107,13 @@ impl Loaded {
                 let times = source.times(&copy.rules.soa);
                 let contact = copy.contact.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let remote = Remote::saved(name, times, contact.as_millis() as u64);
+                remote.withdraw_expired(&source.care);
                 (Arc::new(copy.rules), Some(copy.came), remote)
             }
             None => {
                 let remote = Remote::new(name);
                 if matches!(begin, Begin::Cold(_)) && source.settings.mode == Mode::Enforce {
-                    remote.await_first(&source.care);
+                    remote.await_first();
                 }
                 (Arc::new(ZoneRules::none(name)), None, remote)
             }
@@ -124,7 +125,7 @@ impl Loaded {
     pub(super) fn mode(&self, promoted: &Promotions) -> Mode {
         let set = self.source.settings.mode;
         match set {
-            _ if self.remote().is_some_and(|remote| remote.is_withdrawn()) => Mode::Off,
+            _ if self.remote().is_some_and(|it| it.is_withdrawn(&self.source.care)) => Mode::Off,
             Mode::Monitor if promoted.of(&self.source.settings.name).is_some() => Mode::Enforce,
             mode => mode,
         }

@@ -48,8 +48,8 @@ pub(super) struct State {
 pub(super) enum Awaited {
     /// They do not, and never did.
     No,
-    /// They fail until then; `None`: until a version is there.
-    Until(Option<Moment>),
+    /// They fail since then, for as long as the operator wants.
+    Since(Moment),
     /// They waited in vain, and are answered without the zone.
     InVain,
 }
@@ -151,20 +151,31 @@ impl Remote {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queries fail until the first version is there, or until its time is up.
-    pub(super) fn await_first(&self, care: &Care) {
-        let until = care.open_after.map(|after| Moment::now() + after);
-        self.lock().awaited = Awaited::Until(until);
+    /// Queries fail from now on until the first version is there, or until its time is up.
+    pub(super) fn await_first(&self) {
+        self.lock().awaited = Awaited::Since(Moment::now());
     }
 
     /// Queries that this zone would judge fail now.
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.lock().awaited, Awaited::Until(_))
+        matches!(self.lock().awaited, Awaited::Since(_))
     }
 
     /// Its rules do not act, since they are too old.
-    pub(super) fn is_withdrawn(&self) -> bool {
-        self.lock().withdrawn
+    pub(super) fn is_withdrawn(&self, care: &Care) -> bool {
+        care.withdraw && self.lock().withdrawn
+    }
+
+    /// Withdraws the zone if it has expired and is to end then. True if that is new.
+    pub(super) fn withdraw_expired(&self, care: &Care) -> bool {
+        let mut state = self.lock();
+        let expired = state.loaded && state.timers.state(Moment::now(), 0) == Age::Expired;
+        if !care.withdraw || !expired || state.withdrawn {
+            return false;
+        }
+        state.withdrawn = true;
+        tracing::error!("policy zone {}: it has expired; its rules do not act any more", self.name);
+        true
     }
 
     /// Asks for a look at the source; what it brought comes back.
@@ -222,7 +233,7 @@ impl Remote {
         let age = state.timers.state(Moment::now(), care.alarm_after);
         match age {
             _ if !state.loaded => ZoneState::Waiting,
-            Age::Expired if state.withdrawn => ZoneState::Withdrawn,
+            Age::Expired if care.withdraw && state.withdrawn => ZoneState::Withdrawn,
             Age::Expired => ZoneState::Expired,
             _ if state.held.is_some() => ZoneState::Held,
             Age::Stale => ZoneState::Stale,
@@ -272,7 +283,7 @@ impl Remote {
         let heard = state.told.last_contact.map(clock::rfc3339);
         let heard = heard.unwrap_or_else(|| "never".to_owned());
         let of_state = match zone_state {
-            ZoneState::Waiting if matches!(state.awaited, Awaited::Until(_)) => {
+            ZoneState::Waiting if matches!(state.awaited, Awaited::Since(_)) => {
                 format!("queries fail until its first version is there; the last try: {last}")
             }
             ZoneState::Waiting => {
