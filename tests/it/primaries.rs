@@ -361,11 +361,9 @@ fn powerdns_without_a_key() {
 /// The relay goes on with another key, or the right one again.
 #[track_caller]
 fn with_key(relay: &mut Relay, old: &Key, new: &Key) {
-    let change = |text: &str| {
-        let text = text.replace(&format!("\"{}\"", old.name), &format!("\"{}\"", new.name));
-        text.replace(&old.base64(), &new.base64())
-    };
-    relay.conf.sections = change(&relay.conf.sections);
+    let [before, after] = [old, new].map(|key| format!("\"{}\"", key.name));
+    let named = relay.conf.sections.replace(&before, &after);
+    relay.conf.sections = named.replace(&old.base64(), &new.base64());
     relay.conf.save();
     relay.reload();
 }

@@ -20,6 +20,7 @@ pub mod bind;
 pub mod client;
 pub mod conf;
 pub mod document;
+pub mod feed;
 pub mod flood;
 pub mod frames;
 pub mod peers;
