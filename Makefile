@@ -7,7 +7,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = query answer zone image policy control transfer tsig
 
-.PHONY: all demo check test lint bench fuzz install-test-tools clean
+.PHONY: all demo check test soak lint bench fuzz install-test-tools clean
 
 all:
 	$(CARGO) build --release --locked
@@ -20,6 +20,11 @@ check: all
 
 test: install-test-tools lint
 	$(CARGO) test --locked --no-fail-fast
+
+# The long life of a big zone in full; `make test` has a tenth of it. Takes about a minute.
+soak:
+	CULVERT_SOAK=1000000x1000 $(CARGO) test --locked --test it supply_soak -- \
+	    --nocapture --test-threads=1
 
 lint:
 	$(CARGO) fmt --check

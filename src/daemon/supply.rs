@@ -55,6 +55,7 @@ impl Supply {
 }
 
 /// A version of a zone that is to take effect.
+#[allow(clippy::large_enum_variant)] // there is one at a time
 enum Version {
     /// A source brought it, and the gate judges it.
     New(Box<Offer>),
@@ -180,9 +181,9 @@ impl Relay {
         let trouble = |what| Trouble::System(format!("zone {zone}: {what}"));
         let gone = || trouble("it does not come from elsewhere any more");
         let (source, old) = zones.find(&zone).ok_or_else(gone)?;
-        let remote = zones.remote(&zone).ok_or_else(gone)?;
+        let remote = Arc::clone(zones.remote(&zone).ok_or_else(gone)?);
         let old = zones.in_force(&zone).map(|_| Arc::clone(old));
-        overtaken(&version, source, remote, old.as_deref()).map_err(trouble)?;
+        overtaken(&version, source, &remote, old.as_deref()).map_err(trouble)?;
         let judged = gate(&settings, source).judge(old.as_deref(), rules, &source.settings);
         let only_loss = judged.is_loss_only();
         let reasons: Vec<String> = judged.held.iter().map(ToString::to_string).collect();
@@ -203,7 +204,8 @@ impl Relay {
                 return Ok(Verdict::Held { reasons });
             }
         }
-        drop(before);
+        // what is freed at the end of this function would not go back to the system
+        drop((before, zones, old));
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = next);
         // what is accepted is known with all that is odd about it

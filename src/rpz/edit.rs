@@ -149,9 +149,13 @@ impl Edit {
         };
         let touched = self.touch(labels);
         let gone = touched.records.remove(&Key { rtype, rdata: rdata.into() });
-        if touched.is_new && touched.records.is_empty() {
-            // what comes and goes leaves nothing behind, however often
-            self.touched.remove(labels);
+        if touched.records.is_empty() {
+            // an empty tree keeps room for eleven records
+            touched.records = BTreeMap::new();
+            if touched.is_new {
+                // what comes and goes leaves nothing behind, however often
+                self.touched.remove(labels);
+            }
         }
         gone.ok_or(Misfit::NotThere)?;
         self.records -= 1;
@@ -254,7 +258,7 @@ impl<'a> Changed<'a> {
     fn of(store: &'a RecordStore, labels: &'a [u8], touched: &'a Touched) -> Option<Changed<'a>> {
         let owner = store.get(labels);
         let old = owner.as_ref().and_then(|owner| owner.code);
-        let was = owner.into_iter().flat_map(|owner| owner.records).collect();
+        let was = owner.map(|owner| owner.records.collect()).unwrap_or_default();
         let now = touched.records.iter().map(|(key, ttl)| key.record(*ttl)).collect();
         (was != now).then_some(Changed { labels, was, now, old })
     }

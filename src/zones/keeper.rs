@@ -378,12 +378,14 @@ pub(super) fn save_copy(
     let heard = remote.lock().told.last_contact.unwrap_or(came);
     let contact = UNIX_EPOCH + Duration::from_millis(heard);
     let folder = saved_in(folder);
+    let path = saved::path_of(&folder, name);
+    // somebody may have deleted the copy
+    let whole = whole || !path.exists();
     let saved = if whole {
         let identity = Identity::of(&source.origin, source.form);
         let copy = Saved { rules: &rules, identity, came, contact };
         saved::save(&folder, &copy).map_err(|fault| fault.to_string())
     } else {
-        let path = saved::path_of(&folder, name);
         let touched = saved::touch_contact(&path, contact);
         touched.map_err(|fault| format!("{}: {fault}", path.display()))
     };

@@ -103,6 +103,9 @@ impl Loaded {
                 let contact = copy.contact.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let heard = contact.as_millis() as u64;
                 let remote = Remote::saved(name, times, copy.came, heard);
+                if source.care.withdraw {
+                    remote.withdraw_expired();
+                }
                 (Arc::new(copy.rules), Some(copy.came), remote)
             }
             None => {

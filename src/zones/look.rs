@@ -123,9 +123,7 @@ async fn one_primary(
     let mut session = Session::connect(primary, ask).await.map_err(words)?;
     let soa = session.serial().await.map_err(words)?;
     let base = keeper.enforcer.in_force(&ask.zone).map(|(rules, _)| rules);
-    if let Some(base) = base.as_ref().filter(|_| !whole)
-        && let Some(brought) = not_newer(keeper, primary, &soa, base)?
-    {
+    if !whole && let Some(brought) = not_newer(keeper, primary, &soa, base.as_deref())? {
         return Ok(brought);
     }
     keeper.remote.lock().told.newer = Some(soa.serial);
@@ -148,17 +146,16 @@ fn not_newer(
     keeper: &Keeper,
     primary: &Primary,
     soa: &super::transfer::Soa,
-    base: &ZoneRules,
+    base: Option<&ZoneRules>,
 ) -> Result<Option<Brought>, String> {
-    let (theirs, ours) = (soa.serial, base.soa.serial);
-    let held = keeper.remote.held().is_some_and(|(held, _)| held.soa.serial == theirs);
-    let times = times_of(soa);
+    let (theirs, times) = (soa.serial, times_of(soa));
+    if keeper.remote.held().is_some_and(|(held, _)| held.soa.serial == theirs) {
+        let text = format!("{primary}: serial {theirs}, which is held");
+        return Ok(Some(Brought::UpToDate { times, text }));
+    }
+    let Some(ours) = base.map(|base| base.soa.serial) else { return Ok(None) };
     let zone = &keeper.source.settings.name;
     match serial::order(theirs, ours) {
-        _ if held => {
-            let text = format!("{primary}: serial {theirs}, which is held");
-            Ok(Some(Brought::UpToDate { times, text }))
-        }
         Order::Same => {
             let text = format!("{primary}: up to date, serial {theirs}");
             Ok(Some(Brought::UpToDate { times, text }))

@@ -183,6 +183,12 @@ impl Remote {
         self.lock().withdrawn
     }
 
+    /// Withdraws the zone if it has expired by now.
+    pub(super) fn withdraw_expired(&self) {
+        let mut state = self.lock();
+        state.withdrawn |= state.timers.state(Moment::now(), 0) == Age::Expired;
+    }
+
     /// Asks for a look at the source; what it brought comes back.
     pub fn order(&self, look: Look) -> oneshot::Receiver<Result<String, String>> {
         let (done, waiting) = oneshot::channel();

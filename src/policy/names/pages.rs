@@ -87,8 +87,7 @@ impl Pages {
     /// Puts all nodes into `target`, which has none yet.
     pub(super) fn copy_into(&self, target: &mut Pages) -> Result<(), PageFull> {
         for slot in self.iter() {
-            let (place, _) = target.reserve(slot.hash)?;
-            target.write(place, slot.class, slot.action);
+            target.put(slot.hash, slot.class, slot.action)?;
         }
         Ok(())
     }
@@ -126,25 +125,33 @@ impl Pages {
         Some(page.slots[place as usize % SLOTS])
     }
 
-    /// The place of the node, made if need be; true if it was made.
-    pub(super) fn reserve(&mut self, hash: u64) -> Result<(Place, bool), PageFull> {
+    /// True if the node is there, or has room on its page.
+    pub(super) fn has_room(&self, hash: u64) -> bool {
+        let page = self.pages.get(self.page_of(hash));
+        page.is_some_and(|page| page.used < FULL) || self.get(hash).is_some()
+    }
+
+    /// Gives the node this class and action; true if it was made for that. To know first whether
+    /// there is room, see [`Pages::has_room`].
+    pub(super) fn put(&mut self, hash: u64, class: u32, action: u32) -> Result<bool, PageFull> {
         debug_assert!(hash & USED != 0);
-        if let Some((place, _)) = self.get(hash) {
-            return Ok((place, false));
-        }
         let at = self.page_of(hash);
-        let shared = self.pages.get_mut(at).ok_or(PageFull)?;
-        if shared.used >= FULL {
-            return Err(PageFull);
-        }
-        let page = Arc::make_mut(shared);
+        // once for both numbers: it waits until what was written before is in the caches
+        let page = Arc::make_mut(self.pages.get_mut(at).ok_or(PageFull)?);
         let mut i = hash as usize % SLOTS;
-        while page.slots[i].hash != 0 {
+        while page.slots[i].hash != 0 && page.slots[i].hash != hash {
             i = (i + 1) % SLOTS;
         }
-        page.slots[i] = Slot { hash, class: 0, action: 0 };
-        page.used += 1;
-        Ok((place(at, i), true))
+        let slot = &mut page.slots[i];
+        let made = slot.hash == 0;
+        if made {
+            if page.used >= FULL {
+                return Err(PageFull);
+            }
+            page.used += 1;
+        }
+        *slot = Slot { hash, class, action };
+        Ok(made)
     }
 
     /// Changes class and action of the node at `place`.
@@ -230,11 +237,13 @@ mod tests {
     fn a_full_page_says_so() {
         let mut pages = Pages::with_count(4);
         for n in 0..u64::from(FULL) {
-            assert!(pages.reserve(USED | n).unwrap().1);
+            assert!(pages.has_room(USED | n) && pages.put(USED | n, 1, 1).unwrap());
         }
-        assert!(pages.reserve(USED | 1000).is_err());
-        assert!(!pages.reserve(USED | 1).unwrap().1, "a node that is there needs no room");
-        assert!(pages.reserve(USED | (1 << 62)).is_ok(), "other pages are free");
+        assert!(!pages.has_room(USED | 1000) && pages.put(USED | 1000, 1, 1).is_err());
+        assert!(pages.has_room(USED | 1), "a node that is there needs no room");
+        assert!(!pages.put(USED | 1, 2, 3).unwrap());
+        assert_eq!(pages.get(USED | 1).map(|(_, slot)| (slot.class, slot.action)), Some((2, 3)));
+        assert!(pages.has_room(USED | (1 << 62)), "other pages are free");
     }
 
     #[test]
@@ -246,7 +255,7 @@ mod tests {
             // few first slots, so that runs of slots grow long and pass the end of the page
             let hash = USED | (rng.u64(0..40) << 20) | ((240 + rng.u64(0..20)) % 256);
             if rng.bool() && want.len() < 200 {
-                pages.reserve(hash).unwrap();
+                pages.put(hash, 1, 1).unwrap();
                 want.insert(hash);
             } else if let Some((place, _)) = pages.get(hash) {
                 pages.remove(place);

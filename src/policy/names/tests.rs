@@ -205,7 +205,8 @@ fn a_crowded_page_asks_for_another_key() {
         let mut trail = hash::Trail::blank();
         trail.set(&first.key, owner.as_wire()).unwrap();
         let mut pages = first.pages.clone();
-        pages.reserve(trail.leaf()).ok().map(|(place, _)| place / 256)
+        pages.put(trail.leaf(), 1, 1).ok()?;
+        pages.get(trail.leaf()).map(|(place, _)| place / 256)
     };
     let page = page_of(&names[0]);
     let more = (20_000..).map(|i| name(&format!("n{i}.example")));

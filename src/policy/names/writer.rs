@@ -3,7 +3,7 @@
 use super::MAX_ZONES;
 use super::filter::Filter;
 use super::hash::Trail;
-use super::pages::{PageFull, Pages, Place, Slot};
+use super::pages::{Pages, Place, Slot};
 use super::table::{ActionCode, Masks, NameTable, ROOT, SPILLED};
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -227,8 +227,9 @@ impl NameWriter {
         action: ActionCode,
         present: Present,
     ) -> Result<bool, ApplyError> {
-        let place = self.reserve(table, rule.trail.leaf())?;
-        let slot = table.slot_at(place).unwrap_or_default();
+        let leaf = rule.trail.leaf();
+        self.make_room(table, leaf)?;
+        let slot = slot_of(table, leaf);
         let before = table.masks(&slot);
         if present == Present::Keep && before.rules(rule.trail.wildcard) & rule.bit != 0 {
             return Ok(false);
@@ -237,7 +238,7 @@ impl NameWriter {
         let mut masks = before;
         masks.exist |= rule.bit;
         *masks.rules_mut(rule.trail.wildcard) |= rule.bit;
-        self.write(table, place, masks, cell);
+        self.put(table, leaf, masks, cell)?;
         if before.exist & rule.bit != 0 {
             return Ok(true);
         }
@@ -245,14 +246,14 @@ impl NameWriter {
             if self.counted {
                 *self.children.entry(rule.parent(hash)).or_insert(0) += 1;
             }
-            let place = self.reserve(table, hash)?;
-            let slot = table.slot_at(place).unwrap_or_default();
+            self.make_room(table, hash)?;
+            let slot = slot_of(table, hash);
             let mut masks = table.masks(&slot);
             if masks.exist & rule.bit != 0 {
                 break;
             }
             masks.exist |= rule.bit;
-            self.write(table, place, masks, Cell::of(&slot));
+            self.put(table, hash, masks, Cell::of(&slot))?;
         }
         Ok(true)
     }
@@ -294,36 +295,41 @@ impl NameWriter {
         }
     }
 
-    /// The place of a node, made if need be. May lay out the table anew, so no place or
-    /// slot read before is good any more.
-    fn reserve(&mut self, table: &mut NameTable, hash: u64) -> Result<Place, ApplyError> {
-        if hash == table.root.hash {
-            return Ok(ROOT);
-        }
-        loop {
-            match table.pages.reserve(hash) {
-                Ok((place, made)) => {
-                    if made {
-                        table.nodes += 1;
-                        table.filter.add(hash);
-                        self.wear.nodes += 1;
-                    }
-                    return Ok(place);
-                }
-                Err(PageFull) if self.strict && table.pages.is_crowded(table.nodes) => {
-                    return Err(ApplyError::Crowded);
-                }
-                Err(PageFull) => {
-                    let pages = table.pages.doubled();
-                    self.settle(table, Some(pages));
-                }
+    /// Sees to it that a node can be put into the table. May lay it out anew, so no place or slot
+    /// read before is good any more.
+    fn make_room(&mut self, table: &mut NameTable, hash: u64) -> Result<(), ApplyError> {
+        while hash != table.root.hash && !table.pages.has_room(hash) {
+            if self.strict && table.pages.is_crowded(table.nodes) {
+                return Err(ApplyError::Crowded);
             }
+            let pages = table.pages.doubled();
+            self.settle(table, Some(pages));
         }
+        Ok(())
     }
 
-    /// Writes a node; without any zone it goes.
+    /// Writes a node that may be new, after [`NameWriter::make_room`].
+    fn put(
+        &mut self,
+        table: &mut NameTable,
+        hash: u64,
+        masks: Masks,
+        cell: Cell,
+    ) -> Result<(), ApplyError> {
+        let class = self.class_of(table, masks) | cell.mark();
+        if hash == table.root.hash {
+            (table.root.class, table.root.action) = (class, cell.value);
+        } else if table.pages.put(hash, class, cell.value).map_err(|_| ApplyError::Crowded)? {
+            table.nodes += 1;
+            table.filter.add(hash);
+            self.wear.nodes += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes a node that is there; without any zone it goes.
     fn write(&mut self, table: &mut NameTable, place: Place, masks: Masks, cell: Cell) {
-        let class = self.class_of(table, masks) | if cell.spilled { SPILLED } else { 0 };
+        let class = self.class_of(table, masks) | cell.mark();
         if place == ROOT {
             (table.root.class, table.root.action) = (class, cell.value);
         } else if masks == Masks::default() {
@@ -489,6 +495,16 @@ impl Cell {
     fn of(slot: &Slot) -> Cell {
         Cell { spilled: slot.class & SPILLED != 0, value: slot.action }
     }
+
+    /// What the class of the slot has besides its number.
+    fn mark(&self) -> u32 {
+        if self.spilled { SPILLED } else { 0 }
+    }
+}
+
+/// The slot of a node; the empty one if there is none yet.
+fn slot_of(table: &NameTable, hash: u64) -> Slot {
+    look_up(table, hash).map(|(_, slot)| slot).unwrap_or_default()
 }
 
 /// A node, past the filter.

@@ -180,6 +180,11 @@ impl<'a> Iterator for Records<'a> {
         self.rest = rest;
         Some(record)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // what is collected takes no more room than it needs
+        (self.len(), Some(self.len()))
+    }
 }
 
 /// A kind as a record has it.

@@ -149,8 +149,8 @@ fn write_refusal(f: &mut fmt::Formatter<'_>, primary: &str, zone: &str, code: u1
         ),
         rcode::NOTAUTH => write!(
             f,
-            "{primary} answers NOTAUTH for {zone}: it does not serve this zone, or does not know \
-             the key"
+            "{primary} answers NOTAUTH for {zone}: it does not serve this zone, or our key is not \
+             the one it has"
         ),
         rcode::SERVFAIL => write!(
             f,
@@ -201,6 +201,9 @@ impl fmt::Display for Why {
                 ),
                 Fault::Backwards { .. } | Fault::Undefined { .. } => {
                     write!(f, "{fault}; `culvert zone retransfer` takes it anyway")
+                }
+                Fault::TooMany(_) => {
+                    write!(f, "{fault}: if that is right, raise the zone's `max_rules`")
                 }
                 fault => fault.fmt(f),
             },

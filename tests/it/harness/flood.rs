@@ -21,7 +21,8 @@ pub struct Flood {
     pub limit: Duration,
     /// Makes the n-th name.
     pub name: Arc<dyn Fn(u64) -> String + Send + Sync>,
-    /// Makes the address that has to come back for a name.
+    /// Makes what has to come back for a name: an address, the name of a response code, or nothing
+    /// for NOERROR without an address.
     pub expected: Arc<dyn Fn(&str) -> String + Send + Sync>,
 }
 
@@ -30,14 +31,16 @@ pub struct Flood {
 pub struct Report {
     pub sent: u64,
     pub by_rcode: BTreeMap<&'static str, u64>,
-    /// Answers with the right address.
+    /// Right answers.
     pub right: u64,
-    /// NOERROR answers with anything else.
+    /// All others, by name, with what was said.
     pub wrong: Vec<String>,
     /// A second answer to one question, or an answer to none.
     pub unasked: u64,
     pub lost: Vec<String>,
     pub longest: Duration,
+    /// When each question was sent that was answered, and how long that took.
+    pub times: Vec<(Instant, Duration)>,
 }
 
 impl Report {
@@ -139,13 +142,16 @@ impl Flood {
                 report.unasked += 1;
                 continue;
             };
-            report.longest = report.longest.max(since.elapsed());
+            let took = since.elapsed();
+            report.longest = report.longest.max(took);
+            report.times.push((since, took));
             *report.by_rcode.entry(reply.rcode()).or_default() += 1;
             let same = reply.question.as_ref().is_some_and(|(asked, ..)| *asked == name);
-            if same && reply.data(A) == [(self.expected)(&name)] {
+            let expected = (self.expected)(&name);
+            if same && said(&reply) == expected {
                 report.right += 1;
-            } else if reply.rcode() == "NOERROR" {
-                report.wrong.push(name);
+            } else {
+                report.wrong.push(format!("{name}: {:?}, not {expected:?}", said(&reply)));
             }
         }
     }
@@ -171,6 +177,14 @@ impl Running {
     pub fn finish(self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the generator ends")
+    }
+}
+
+/// What an answer about an address comes to: addresses, or the response code if it is an error.
+pub fn said(reply: &Message) -> String {
+    match reply.rcode() {
+        "NOERROR" => reply.data(A).join(" "),
+        error => error.to_owned(),
     }
 }
 

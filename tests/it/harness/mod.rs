@@ -6,18 +6,21 @@
 //!   dnsperf, flood)      │  │  ├DoH──▶ peers    named, unbound, dnsdist
 //!                        │  │  ├DNS──▶ plain    scripted
 //!                        ▼  │  ├HTTPS▶ web      scripted pages
-//!                        │  │  └XFR──▶ primary  scripted, signs with tsig; bind
+//!                        │  │  ├XFR──▶ primary  scripted, signs with tsig
+//!                        │  │  └XFR──▶ authority  named, nsd, knotd, pdns_server
 //!         hit log, metrics  control and notify sockets
 //! ```
 //!
 //! Every server has a folder, a port and a process of its own and ends with its handle, also
 //! when the test panics. Every wait has a deadline.
 
+pub mod authority;
 pub mod backend;
 pub mod bind;
 pub mod client;
 pub mod conf;
 pub mod document;
+pub mod feed;
 pub mod flood;
 pub mod frames;
 pub mod peers;

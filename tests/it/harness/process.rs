@@ -93,9 +93,25 @@ impl Process {
 
     /// Resident memory in octets.
     pub fn memory(&self) -> u64 {
+        self.memory_line("VmRSS:")
+    }
+
+    /// The most resident memory in octets since the start, or since [`Process::forget_peak`].
+    pub fn peak_memory(&self) -> u64 {
+        self.memory_line("VmHWM:")
+    }
+
+    /// From here on the peak is that of what comes.
+    pub fn forget_peak(&self) {
+        // proc(5): 5 resets the high water mark
+        let file = format!("/proc/{}/clear_refs", self.id());
+        std::fs::write(file, "5").expect("the process is there, and ours");
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
         let status = status.expect("the process is there");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        let line = status.lines().find_map(|l| l.strip_prefix(name)).expect("a line of memory");
         let kib = line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
         kib.expect("a number") * 1024
     }

@@ -133,7 +133,7 @@ impl Edns {
 }
 
 /// One record. `rdata` holds names uncompressed, also after reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     pub name: String,
     pub rtype: u16,

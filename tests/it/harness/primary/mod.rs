@@ -2,7 +2,8 @@
 //! over TCP or TLS, signed or not, says NOTIFY, and misbehaves as told.
 //!
 //! ```text
-//!   version(serial, records) ─► versions ─► SOA, AXFR, IXFR (steps or condensed)
+//!   version(serial, records) ─┬► versions ─► SOA, AXFR, IXFR (steps or condensed)
+//!   change(serial, ...) ──────┘
 //!                                             │ records   Fault: ends, chains, strangers
 //!                                             ▼
 //!                                          messages       Fault: ids, questions, codes
@@ -13,6 +14,7 @@
 //! ```
 
 mod script;
+mod versions;
 
 pub use script::{Asked, Fault, Ixfr, Script};
 
@@ -26,17 +28,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use versions::Versions;
 
 pub const IXFR: u16 = 251;
 const NOTIFY: u16 = 4 << 11;
 const NOTAUTH: u16 = 9;
-
-#[derive(Clone)]
-struct Version {
-    serial: u32,
-    records: Vec<Record>,
-}
 
 /// A running primary for one zone. It ends with its handle.
 pub struct Primary {
@@ -48,8 +46,9 @@ pub struct Primary {
 struct Shared {
     zone: String,
     script: Mutex<Script>,
-    versions: Mutex<Vec<Version>>,
+    versions: Mutex<Versions>,
     asked: Mutex<Asked>,
+    looks: Mutex<Vec<Instant>>,
     stop: AtomicBool,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -84,6 +83,7 @@ impl Primary {
             script: Mutex::default(),
             versions: Mutex::default(),
             asked: Mutex::default(),
+            looks: Mutex::default(),
             stop: AtomicBool::new(false),
             tls,
         });
@@ -94,14 +94,24 @@ impl Primary {
 
     /// Publishes a version: all records but the SOA. The newest is the last one given.
     pub fn version(&self, serial: u32, records: &[Record]) {
-        locked(&self.shared.versions).push(Version { serial, records: records.to_vec() });
+        locked(&self.shared.versions).push(serial, records.to_vec());
+    }
+
+    /// Publishes a version by what it has less and more than the one before it: what a large zone
+    /// with many versions would cost too much without.
+    pub fn change(&self, serial: u32, gone: Vec<Record>, come: Vec<Record>) {
+        locked(&self.shared.versions).push_change(serial, gone, come);
+    }
+
+    /// All records of the newest version but its SOA, in no order.
+    pub fn records(&self) -> Vec<Record> {
+        let versions = locked(&self.shared.versions).clone();
+        versions.newest().map(|at| versions.records(at)).unwrap_or_default()
     }
 
     /// Forgets all versions but the newest.
     pub fn forget(&self) {
-        let mut versions = locked(&self.shared.versions);
-        let old = versions.len().saturating_sub(1);
-        versions.drain(..old);
+        locked(&self.shared.versions).forget();
     }
 
     /// Changes what it does, from the next request on.
@@ -111,6 +121,11 @@ impl Primary {
 
     pub fn asked(&self) -> Asked {
         *locked(&self.shared.asked)
+    }
+
+    /// When it was asked for its SOA.
+    pub fn looks(&self) -> Vec<Instant> {
+        locked(&self.shared.looks).clone()
     }
 
     /// Says NOTIFY (RFC 1996) to `server` with this serial, signed with `key` or not at all;
@@ -277,12 +292,18 @@ impl Shared {
                 _ => return Err(Closed),
             }
         }
+        if qtype == SOA {
+            locked(&self.looks).push(Instant::now());
+        }
+        if script.silent {
+            return self.idle(wire);
+        }
         let chain = match self.chain(bytes, &request, script) {
             Ok(chain) => chain,
             Err(refusal) => return Ok(wire.write_all(&framed(&refusal))?),
         };
         let known = request.question.as_ref().is_some_and(|(name, ..)| {
-            name.eq_ignore_ascii_case(&self.zone) && !locked(&self.versions).is_empty()
+            name.eq_ignore_ascii_case(&self.zone) && locked(&self.versions).newest().is_some()
         });
         let code = if known { script.refuse } else { Some(NOTAUTH) };
         if let Some(code) = code {
@@ -290,12 +311,19 @@ impl Shared {
             return self.send(wire, vec![answer.bytes()], chain, script, &None);
         }
         if qtype == SOA {
-            let newest = locked(&self.versions).last().map_or(0, |version| version.serial);
+            let newest = locked(&self.versions).newest_serial();
             let soa = self.soa(script.told_serial.unwrap_or(newest));
             let answer = Message { answers: vec![soa], ..reply(&request) };
             return self.send(wire, vec![answer.bytes()], chain, script, &None);
         }
-        self.transfer(wire, &request, chain, script)
+        {
+            let mut asked = locked(&self.asked);
+            asked.transfers += 1;
+            asked.at_once = asked.at_once.max(asked.transfers);
+        }
+        let done = self.transfer(wire, &request, chain, script);
+        locked(&self.asked).transfers -= 1;
+        done
     }
 
     /// The signatures of the answer, or the refusal of the request's.
@@ -340,7 +368,13 @@ impl Shared {
         chain: Option<Chain>,
         script: &Script,
     ) -> Result<(), Closed> {
-        let records = match asked_since(request) {
+        let since = asked_since(request);
+        let mut script = script.clone();
+        if script.changes_only && since.is_none() {
+            script.fault = None;
+        }
+        let script = &script;
+        let records = match since {
             None => self.whole(),
             Some(since) => match script.ixfr {
                 Ixfr::Code(code) => {
@@ -364,41 +398,31 @@ impl Shared {
 
     /// The newest version between its SOAs.
     fn whole(&self) -> Vec<Record> {
-        let versions = locked(&self.versions);
-        let newest = versions.last().cloned();
-        drop(versions);
-        let Some(Version { serial, mut records }) = newest else { return Vec::new() };
-        records.insert(0, self.soa(serial));
-        records.push(self.soa(serial));
-        records
+        let versions = locked(&self.versions).clone();
+        let Some(newest) = versions.newest() else { return Vec::new() };
+        let soa = self.soa(versions.newest_serial());
+        let mut out = vec![soa.clone()];
+        out.append(&mut versions.records(newest));
+        out.push(soa);
+        out
     }
 
     /// From the version with this serial to the newest; all of it if that version is not known.
     fn changes(&self, since: u32, condensed: bool) -> Vec<Record> {
-        let mut versions = locked(&self.versions).clone();
-        let Some(at) = versions.iter().rposition(|version| version.serial == since) else {
-            return self.whole();
-        };
-        versions.drain(..at);
-        if condensed && versions.len() > 2 {
-            versions.drain(1..versions.len() - 1);
-        }
-        let newest = versions.last().map_or(0, |version| version.serial);
-        let mut out = vec![self.soa(newest)];
-        if versions.len() == 1 {
+        let versions = locked(&self.versions).clone();
+        let Some(steps) = versions.steps(since, condensed) else { return self.whole() };
+        let newest = self.soa(versions.newest_serial());
+        let mut out = vec![newest.clone()];
+        if steps.is_empty() {
             return out;
         }
-        for pair in versions.windows(2) {
-            let missing = |from: &Version, to: &Version| {
-                let gone = from.records.iter().filter(|record| !to.records.contains(record));
-                gone.cloned().collect::<Vec<_>>()
-            };
-            out.push(self.soa(pair[0].serial));
-            out.extend(missing(&pair[0], &pair[1]));
-            out.push(self.soa(pair[1].serial));
-            out.extend(missing(&pair[1], &pair[0]));
+        for step in steps {
+            out.push(self.soa(step.from));
+            out.extend(step.gone);
+            out.push(self.soa(step.to));
+            out.extend(step.come);
         }
-        out.push(self.soa(newest));
+        out.push(newest);
         out
     }
 
@@ -512,7 +536,7 @@ impl Shared {
     }
 
     fn pause(&self, pause: Duration) -> Result<(), Closed> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < pause {
             if self.stopped() {
                 return Err(Closed);

@@ -84,6 +84,10 @@ pub struct Script {
     /// The connection is closed after each answer.
     pub closes: bool,
     pub fault: Option<Fault>,
+    /// The fault is in answers to requests for changes only.
+    pub changes_only: bool,
+    /// Requests are read and not answered.
+    pub silent: bool,
 }
 
 impl Default for Script {
@@ -101,6 +105,8 @@ impl Default for Script {
             refuse: None,
             closes: false,
             fault: None,
+            changes_only: false,
+            silent: false,
         }
     }
 }
@@ -114,4 +120,8 @@ pub struct Asked {
     pub ixfr: usize,
     /// Requests whose signature was missing or wrong.
     pub unsigned: usize,
+    /// Transfers that go on now.
+    pub transfers: usize,
+    /// The most that ever went on at one time.
+    pub at_once: usize,
 }
