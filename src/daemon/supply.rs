@@ -55,7 +55,6 @@ impl Supply {
 }
 
 /// A version of a zone that is to take effect.
-#[allow(clippy::large_enum_variant)] // there is one at a time
 enum Version {
     /// A source brought it, and the gate judges it.
     New(Box<Offer>),
