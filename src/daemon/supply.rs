@@ -198,6 +198,9 @@ impl Relay {
         drop(before);
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = next);
+        if let Some(remote) = zones.remote(zone) {
+            remote.entered(judged.warnings.clone());
+        }
         free(old);
         Ok(Verdict::InForce { generation, warnings: judged.warnings })
     }

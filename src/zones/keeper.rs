@@ -35,7 +35,8 @@ pub trait Enforcer: Send + Sync + 'static {
     /// The rules in force, and the wall time when they came, in milliseconds since 1970. `None`:
     /// none ever came, or there is no such zone any more.
     fn in_force(&self, zone: &Name) -> Option<(Arc<ZoneRules>, u64)>;
-    /// Puts a version into force, unless the gate holds it. The error says why it cannot be.
+    /// Puts a version into force and notes that with [`Remote::entered`], unless the gate holds
+    /// it. The error says why it cannot be.
     fn offer(
         &self,
         zone: Name,
@@ -200,7 +201,6 @@ impl Keeper {
                     tracing::warn!("policy zone {name}: {warning}");
                 }
                 super::loaded::log_skipped(&self.source, &rules);
-                self.remote.entered(warnings);
                 let mut state = self.remote.lock();
                 let counted = match incremental {
                     true => &mut state.told.incremental,

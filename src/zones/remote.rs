@@ -189,8 +189,9 @@ impl Remote {
         state.held.as_ref().map(|held| (Arc::clone(&held.rules), held.reasons.clone()))
     }
 
-    /// A version is in force now: it is no more held, and is to be saved.
-    pub(super) fn entered(&self, warnings: Vec<String>) {
+    /// A version is in force now: it is no more held, and is to be saved. Noted by whoever put it
+    /// into force, since the keeper that brought it may have ended meanwhile.
+    pub fn entered(&self, warnings: Vec<String>) {
         let mut state = self.lock();
         state.loaded = true;
         state.awaited = Awaited::No;
