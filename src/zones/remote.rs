@@ -186,7 +186,13 @@ impl Remote {
     /// Withdraws the zone if it has expired by now.
     pub(super) fn withdraw_expired(&self) {
         let mut state = self.lock();
-        state.withdrawn |= state.timers.state(Moment::now(), 0) == Age::Expired;
+        if state.timers.state(Moment::now(), 0) == Age::Expired {
+            state.withdrawn = true;
+            tracing::error!(
+                "policy zone {}: it has expired; its rules do not act any more",
+                self.name
+            );
+        }
     }
 
     /// Asks for a look at the source; what it brought comes back.

@@ -1,10 +1,12 @@
 //! Reloads while zones come, and of what zones come with.
 
 use super::{Feed, LONG, RULES, stage};
-use crate::harness::eventually;
-use crate::harness::stage::assert_right;
+use crate::harness::primary::Fault;
+use crate::harness::stage::{Stage, assert_right};
 use crate::harness::tsig::{Hash, Key};
 use crate::harness::wire::{A, Message, Record, SOA};
+use crate::harness::{eventually, millis, secs};
+use culvert::zones::saved;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Every version of both zones has this name, with the version in its address.
@@ -44,7 +46,7 @@ fn two_zones_and_the_configuration_change_at_once() {
         publish(feed, number, 2);
     }
     let mut stage =
-        super::Stage::with(|conf| feeds.iter().fold(conf, |conf, feed| conf.with(&feed.section())));
+        Stage::with(|conf| feeds.iter().fold(conf, |conf, feed| conf.with(&feed.section())));
     for feed in &feeds {
         feed.until_in_force(&stage.relay, 2);
     }
@@ -217,4 +219,37 @@ fn reloads_in_the_middle_of_transfers_leave_nothing_half() {
         let supply = &zone["supply"];
         zone["state"] == "current" && zone["serial"] == 11 && supply["busy"].is_null()
     });
+}
+
+#[test]
+fn a_version_that_comes_during_a_reload_is_saved() {
+    let feed = Feed::new("first");
+    let rules: String = (0..600_000).map(|n| format!("d{n}.example.net CNAME .\n")).collect();
+    let mut stage = stage([&feed]);
+    let relay = &mut stage.relay;
+    eventually("serial 1 is saved", LONG, || feed.supply(relay)["saved"].is_string());
+    feed.publish(2, 10);
+    feed.script(|s| (s.per_message, s.fault) = (1, Some(Fault::Drip(millis(10)))));
+    // a reload that takes longer than the transfer, and begins the zone's keeper anew
+    relay.conf.write_zone("large.local", 1, &rules);
+    let large = relay.conf.zone_file("large.local");
+    let large = format!("[[policy]]\nzone = \"large.local\"\nfile = \"{}\"", large.display());
+    let sections = relay.conf.sections.trim_end();
+    relay.conf.sections = format!("{sections}\nalarm_after = 7\n{large}\n");
+    relay.conf.save();
+    std::thread::scope(|scope| {
+        let relay = &*relay;
+        let asked = scope.spawn(|| feed.refresh(relay));
+        eventually("the transfer is going on", LONG, || feed.primary.asked().ixfr == 1);
+        relay.reload();
+        feed.until_in_force(relay, 2);
+        let (good, said) = asked.join().expect("the command ends");
+        assert!(good || said.contains("the zone's configuration changed meanwhile"), "{said}");
+    });
+    relay.process.signal("TERM");
+    assert!(relay.process.wait(secs(10)).success());
+    let folder = relay.conf.folder().join("state/zones");
+    let zone = feed.zone.parse().expect("a name");
+    let copy = saved::load(&folder, &zone, 1_000).expect("a good copy").expect("a copy");
+    assert_eq!((copy.rules.soa.serial, copy.rules.len()), (2, 10));
 }

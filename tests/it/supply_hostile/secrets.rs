@@ -4,6 +4,7 @@ use super::{Feed, LONG};
 use crate::harness::eventually;
 use crate::harness::primary::Fault;
 use crate::harness::process::run;
+use crate::harness::relay::Relay;
 use crate::harness::secs;
 use crate::harness::stage::Stage;
 use crate::harness::tls::Tls;
@@ -26,6 +27,57 @@ fn texts_below(folder: &Path, into: &mut Vec<(String, String)>) {
             into.push((name, String::from_utf8_lossy(&octets).into_owned()));
         }
     }
+}
+
+/// What all commands say.
+fn commands(relay: &Relay) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let mut tell = |what: &str, args: &[&str]| {
+        let output = relay.command(args);
+        let text = [output.stdout, output.stderr].concat();
+        told.push((what.to_owned(), String::from_utf8_lossy(&text).into_owned()));
+    };
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["zones"],
+        &["zones", "--json"],
+        &["check"],
+        &["check", "--json"],
+        &["explain", "x.example.com"],
+    ] {
+        tell(&args.join(" "), args);
+    }
+    for zone in ["good.rpz", "bad.rpz", "web.rpz"] {
+        for order in ["show", "refresh", "retransfer", "diff", "accept", "report"] {
+            tell(&format!("{order} {zone}"), &["zone", order, zone]);
+            tell(&format!("{order} {zone} --json"), &["zone", order, zone, "--json"]);
+        }
+    }
+    told
+}
+
+/// What is said of a configuration that is wrong next to its secrets.
+fn refusals(relay: &mut Relay, key: &Key, url: &str) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let good = relay.conf.sections.clone();
+    for broken in [
+        good.replace(&key.base64(), &format!("{}!", key.base64())),
+        good.replace("hmac-sha512", "hmac-sha7"),
+        good.replace(url, &url.replace("https", "http")),
+        good.replace("secret = ", "secrets = "),
+    ] {
+        assert_ne!(broken, good);
+        relay.conf.sections = broken;
+        relay.conf.save();
+        for args in [&["check"][..], &["reload"]] {
+            let output = relay.command(args);
+            assert!(!output.status.success(), "{args:?}: {}", relay.conf.sections);
+            let text = [output.stdout, output.stderr].concat();
+            told.push((format!("{args:?}"), String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    told
 }
 
 #[test]
@@ -53,47 +105,8 @@ fn no_secret_is_told() {
             relay.zone(zone)["supply"]["failed"] == true
         });
     }
-    let mut told = Vec::new();
-    let mut tell = |what: &str, args: &[&str]| {
-        let output = relay.command(args);
-        let text = [output.stdout, output.stderr].concat();
-        told.push((what.to_owned(), String::from_utf8_lossy(&text).into_owned()));
-    };
-    for args in [
-        &["status"][..],
-        &["status", "--json"],
-        &["zones"],
-        &["zones", "--json"],
-        &["check"],
-        &["check", "--json"],
-        &["explain", "x.example.com"],
-    ] {
-        tell(&args.join(" "), args);
-    }
-    for zone in ["good.rpz", "bad.rpz", "web.rpz"] {
-        for order in ["show", "refresh", "retransfer", "diff", "accept", "report"] {
-            tell(&format!("{order} {zone}"), &["zone", order, zone]);
-            tell(&format!("{order} {zone} --json"), &["zone", order, zone, "--json"]);
-        }
-    }
-    // a configuration that is wrong next to the secrets
-    let good = relay.conf.sections.clone();
-    for broken in [
-        good.replace(&key.base64(), &format!("{}!", key.base64())),
-        good.replace("hmac-sha512", "hmac-sha7"),
-        good.replace(&url, &url.replace("https", "http")),
-        good.replace("secret = ", "secrets = "),
-    ] {
-        assert_ne!(broken, good);
-        relay.conf.sections = broken;
-        relay.conf.save();
-        for args in [&["check"][..], &["reload"]] {
-            let output = relay.command(args);
-            assert!(!output.status.success(), "{args:?}: {}", relay.conf.sections);
-            let text = [output.stdout, output.stderr].concat();
-            told.push((format!("{args:?}"), String::from_utf8_lossy(&text).into_owned()));
-        }
-    }
+    let mut told = commands(relay);
+    told.extend(refusals(relay, &key, &url));
     let id = relay.process.id().to_string();
     let ps = run(Command::new("ps").args(["-ww", "e", "-o", "args", "-p", &id]), secs(10));
     told.push(("ps".to_owned(), String::from_utf8_lossy(&ps.stdout).into_owned()));
