@@ -13,6 +13,7 @@ mod dump;
 mod exceptions;
 mod explain;
 mod failover;
+mod first_primary;
 mod hostile;
 mod itself;
 mod listen;
