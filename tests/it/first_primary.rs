@@ -131,7 +131,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn shown(&self, command: &str, printed: &str) -> String {
-        let text = printed.replace(&self.primary.to_string(), "192.0.2.53:53");
+        let text = printed.replace(&self.primary.to_string(), "192.0.2.53");
         let file = self.relay.conf.file().display().to_string();
         let text = text.replace(&file, "/etc/culvert/culvert.toml");
         let lines: Vec<String> = text.lines().map(settled).collect();
