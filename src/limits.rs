@@ -381,7 +381,7 @@ pub mod supply {
 
     /// Least time between two writings of one zone's last good copy: what comes meanwhile, an
     /// incremental transfer brings again after a crash.
-    pub const SAVE_PAUSE: Duration = Duration::from_secs(60);
+    pub const SAVE_PAUSE: Duration = Duration::from_secs(10);
 
     /// Least time between two lines in the log about NOTIFYs of one zone that are refused, in
     /// seconds.

@@ -391,7 +391,7 @@ fn a_relay_killed_at_any_moment_comes_back_with_one_whole_version() {
 fn a_stop_saves_what_is_not_saved_yet() {
     let primary = primary(7, &[BAD]);
     let stage = taken(&primary, "");
-    // the second version within a minute is not written at once
+    // a version so soon after another is not written at once
     primary.version(8, &blocks(ZONE, &[BAD, "new.example.com"]));
     stage.relay.refresh(ZONE);
     assert!(stage.relay.blocks("new.example.com"));
