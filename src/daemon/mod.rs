@@ -143,7 +143,7 @@ impl Current {
             keepers: Vec::new(),
             promoted: Arc::new(Promotions::load(&state_folder)),
         };
-        current.settle_promotions(&state_folder);
+        supply::save_promotions(current.settle_promotions(), &state_folder);
         current
     }
 
@@ -436,11 +436,13 @@ impl Relay {
         if self.lock().settings.log.queries != settings.log.queries {
             self.road.reporter().log_queries(settings.log.queries);
         }
+        let mut promoted = None;
         let (old, generation) = self.renew_policy(Basis::All(snapshot), |current| {
             current.settings = settings;
             current.zones = zones;
-            current.settle_promotions(&self.state_folder);
+            promoted = current.settle_promotions();
         });
+        supply::save_promotions(promoted, &self.state_folder);
         self.adopt_keepers();
         std::thread::spawn(move || free(old));
         self.follow_addresses();

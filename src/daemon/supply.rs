@@ -22,6 +22,7 @@ use crate::policy::set::PolicySet;
 use crate::sys;
 use crate::zones::download::Resolver;
 use crate::zones::gate::{Gate, Guarded};
+use crate::zones::promotions::Promotions;
 use crate::zones::{Enforcer, Keeper, Later, Look, Offer, Promoted, Remote, Source, Verdict};
 
 /// The thread on which keepers run, at lower priority.
@@ -302,17 +303,23 @@ impl Relay {
 }
 
 impl Current {
-    /// Promotions of zones that the configuration monitors no more are over.
-    pub(super) fn settle_promotions(&mut self, folder: &std::path::Path) {
+    /// Promotions of zones that the configuration monitors no more are over. Gives those that are
+    /// left, if they are fewer: to be saved when nothing is locked.
+    pub(super) fn settle_promotions(&mut self) -> Option<Arc<Promotions>> {
         let monitored: Vec<Name> = self.zones.monitored().collect();
         let left = self.promoted.only(&monitored);
         if left == *self.promoted {
-            return;
-        }
-        if let Err(fault) = left.save(folder) {
-            tracing::warn!("{fault}; promotions that are over come back at a restart");
+            return None;
         }
         self.promoted = Arc::new(left);
+        Some(Arc::clone(&self.promoted))
+    }
+}
+
+/// Writes the promotions that are left, if some are over.
+pub(super) fn save_promotions(left: Option<Arc<Promotions>>, folder: &std::path::Path) {
+    if let Some(Err(fault)) = left.map(|left| left.save(folder)) {
+        tracing::warn!("{fault}; promotions that are over come back at a restart");
     }
 }
 
