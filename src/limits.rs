@@ -137,6 +137,12 @@ pub const GROUPS: usize = 256;
 pub const ZONE_PRIMARIES: usize = 16;
 /// Addresses of the host of one list on the web.
 pub const LIST_ADDRESSES: usize = 64;
+/// Most files in the folder of drop-ins beside the configuration file.
+pub const DROP_INS: usize = 64;
+/// Longest answer to a question of `culvert init`, in octets.
+pub const INIT_LINE: u64 = 8192;
+/// `culvert init` waits this long for the system's resolver.
+pub const INIT_LOOKUP: Duration = Duration::from_secs(10);
 /// Most keys for zone transfers.
 pub const TSIG_KEYS: usize = 256;
 /// Octets of a file with a key's secret, and of a secret as it is written.

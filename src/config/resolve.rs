@@ -57,6 +57,7 @@ pub(super) fn resolve(
     };
     Some(Settings {
         file: resolver.report.file().into(),
+        files: resolver.report.files(),
         server,
         places: places.into_iter().map(fault).collect(),
         upstreams: list,
@@ -152,8 +153,8 @@ impl Resolver<'_, '_> {
             for zone in &zones {
                 self.refuse_reserved(zone, part.key("zones"));
                 if let Some(first) = seen.insert(zone.value, zone.at) {
-                    let line = self.report.line(first);
-                    let message = format!("the zone has a route already, on line {line}");
+                    let place = self.report.place(first, zone.at);
+                    let message = format!("the zone has a route already, on {place}");
                     self.report.add(zone.at, part.key("zones"), message);
                 }
             }

@@ -39,11 +39,13 @@ macro_rules! words {
     };
 }
 
-/// Everything the configuration file says, defaults filled in.
+/// Everything the configuration says, defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The file it came from, as it was named.
+    /// The main file, as it was named.
     pub file: PathBuf,
+    /// All files that were read, in order; the main file is the first.
+    pub files: Vec<PathBuf>,
     /// What faces the clients, and the process itself.
     pub server: Server,
     /// Where queries go; the first one is the default. Never empty, names are unique.

@@ -34,6 +34,7 @@ use crate::zones::promotions::Promotions;
 use crate::zones::{Begin, Terms, Zones};
 
 mod assemble;
+mod check;
 mod exceptions;
 pub mod explain;
 pub mod journal;
@@ -45,6 +46,7 @@ mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
+pub use check::{Checked, check, check_quick, probe};
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
@@ -56,19 +58,6 @@ pub struct Options {
     pub config: PathBuf,
     /// Where hits go instead of where the configuration says.
     pub hits: Option<Destination>,
-}
-
-/// What a check found.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Checked {
-    /// The configuration file.
-    pub file: String,
-    /// Upstreams it names.
-    pub upstreams: usize,
-    /// Policy zones, with their rules and skipped records.
-    pub zones: Vec<admin::ZoneSummary>,
-    /// What is accepted but probably not meant.
-    pub warnings: Vec<config::Fault>,
 }
 
 /// Everything that start, reload and check build before anything takes effect.
@@ -154,24 +143,6 @@ impl Current {
         let (exceptions, promoted) = (Arc::clone(&self.exceptions), Arc::clone(&self.promoted));
         Terms { exceptions, promoted, monitor, ..terms }
     }
-}
-
-/// Reads and builds everything, changes nothing: what `culvert check` accepts starts.
-pub fn check(config: &Path) -> Result<Checked, Trouble> {
-    let settings = config::load(config).map_err(Trouble::Config)?;
-    let sink = Arc::new(Keeper { cache: Arc::new(Cache::new(Default::default(), 1)) });
-    let plan = plan(settings, Known::nothing(Begin::Check), &sink)?;
-    Ok(Checked {
-        file: config.display().to_string(),
-        upstreams: plan.upstreams.len(),
-        zones: plan
-            .zones
-            .status(&plan.policy, &Promotions::default())
-            .iter()
-            .map(admin::ZoneSummary::of)
-            .collect(),
-        warnings: plan.settings.warnings,
-    })
 }
 
 /// Runs the relay until a signal ends it, or until `stop` says so.
@@ -295,16 +266,19 @@ impl<'a> Known<'a> {
     }
 }
 
+/// A fault for every upstream that is one of our own listeners.
+fn refuse_loops(settings: &Settings) -> Result<(), Trouble> {
+    let addresses = sys::socket::host_addresses().map_err(unlisted)?;
+    let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+    let loops = settings.own_address_faults(&addresses);
+    if loops.is_empty() { Ok(()) } else { Err(Trouble::Loops(loops)) }
+}
+
 /// Builds what settings ask for, keeping what is known already.
 fn plan(settings: Settings, known: Known<'_>, sink: &Arc<Keeper>) -> Result<Plan, Trouble> {
     let Known { zones, begin, policy: previous, upstreams, generation } = known;
     let acl = Arc::new(assemble::acl(&settings).map_err(unlisted)?);
-    let addresses = sys::socket::host_addresses().map_err(unlisted)?;
-    let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
-    let loops = settings.own_address_faults(&addresses);
-    if !loops.is_empty() {
-        return Err(Trouble::Loops(loops));
-    }
+    refuse_loops(&settings)?;
     let sources = assemble::sources(&settings);
     let zones = zones.reconfigured(&sources, begin).map_err(Trouble::Zones)?;
     // reading leaves free memory behind, which the matcher would come on top of

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::oneshot;
 
 use super::exceptions::Suspension;
-use super::{Relay, assemble, explain};
+use super::{Relay, assemble, check, explain};
 use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
 use crate::admin::zones::ZoneText;
 use crate::admin::{
@@ -13,7 +13,6 @@ use crate::admin::{
 };
 use crate::clock::Moment;
 use crate::dns::name::Name;
-use crate::dns::question::Question;
 use crate::dns::{rcode, rtype, text};
 use crate::listener::PortStatus;
 use crate::metrics::Counter;
@@ -138,12 +137,7 @@ impl Operator for Arc<Relay> {
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {
         let (upstreams, question) = {
             let current = self.lock();
-            // a name that must resolve tells more than the root does
-            let question = match current.settings.canary.resolves.first() {
-                Some(name) => Question::plain(*name, rtype::A),
-                None => Question::plain(Name::ROOT, rtype::NS),
-            };
-            (current.upstreams.clone(), question)
+            (current.upstreams.clone(), check::probe_question(&current.settings))
         };
         Box::pin(async move {
             let asking = upstreams.iter().map(|upstream| async {

@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: files in, settings or faults out.
 
 mod documents;
+mod drop_ins;
 mod faults;
 mod good;
 mod groups;
