@@ -320,10 +320,11 @@ impl Relay {
             let started = Worker::start(worker, road, limits, tcp_now.clone());
             threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
         }
-        let mut ports = Ports::new(threads);
+        let mut ports = Ports::new(threads, systemd::inherited(), systemd::store());
         let wanted = assemble::addresses(settings).map_err(unlisted)?;
         let changes = ports.apply(&wanted);
         assemble::refuse_unbound(settings, &ports.status())?;
+        ports.settle();
         for change in changes {
             tracing::info!("{change}");
         }

@@ -4,10 +4,10 @@
 //!   listener                     daemon, zones, upstream
 //!      │  queries, replies          │ which addresses, when they change
 //!      ▼                            ▼
-//!   mmsg ── recvmmsg, sendmmsg   socket ── bind, socket options, host addresses
-//!      │                         netlink ─ "an address or a link has changed"
-//!   pktinfo ─ bytes of the       sched ─── nice value of one thread, open files, free memory
-//!             two ends (safe)
+//!   mmsg ── recvmmsg, sendmmsg   socket ── bind, adopt, socket options, host addresses
+//!      │                         inherit ─ descriptors from the service manager
+//!   pktinfo ─ bytes of the       netlink ─ "an address or a link has changed"
+//!             two ends (safe)    sched ─── nice value of one thread, open files, free memory
 //! ```
 //!
 //! Linux only. Nothing here knows what DNS is, and nothing here waits, with one exception:
@@ -29,10 +29,14 @@
 //!   valid value, and whatever the kernel writes into them is valid too.
 //! - **OPEN**: the descriptor comes from a borrowed or owned socket, so it stays open, and is not
 //!   another file's, for as long as the call lasts.
+//! - **HANDED**: descriptors that the service manager passed belong to this process, and to
+//!   nobody in it until [`inherited`] has given them out, which it does once.
 //!
 //! One more is kept by safe code: lengths that the kernel reports are cut to the size of the
 //! buffer before they are used as an index.
 
+#[allow(unsafe_code)]
+mod inherit;
 #[allow(unsafe_code)]
 mod mmsg;
 #[allow(unsafe_code)]
@@ -43,6 +47,7 @@ mod sched;
 #[allow(unsafe_code)]
 pub mod socket;
 
+pub use inherit::inherited;
 pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPLY_MAX, send_one};
 pub use netlink::AddressWatch;
 pub use pktinfo::Local;
