@@ -14,11 +14,12 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
+mod holder;
 pub mod ports;
 mod tcp;
 mod udp;
 
-pub use ports::{PortStatus, Ports, Worker};
+pub use ports::{Change, PortStatus, Ports, Worker};
 pub use tcp::TcpLimits;
 
 /// How a query came in.

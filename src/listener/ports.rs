@@ -1,6 +1,7 @@
 //! Which addresses are listened on: bound here, served by the workers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::thread::JoinHandle;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Handler, Settings, Source, TcpLimits, Transport, tcp, udp};
+use super::{Handler, Settings, Source, TcpLimits, Transport, holder, tcp, udp};
 use crate::limits;
+use crate::sys::Protocol;
 use crate::sys::socket::{self, BindOptions};
 
 /// What the control side tells a worker.
@@ -110,6 +112,37 @@ pub struct PortStatus {
     pub tcp: String,
 }
 
+/// What became of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is listened on from now on.
+    Listening(SocketAddr),
+    /// It is wanted but cannot be had; why.
+    Failed(SocketAddr, String),
+    /// It is not wanted any more.
+    Closed(SocketAddr),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Listening(address) => write!(f, "listening on {address}"),
+            Change::Failed(address, why) => write!(f, "not listening on {address}: {why}"),
+            Change::Closed(address) => write!(f, "no longer listening on {address}"),
+        }
+    }
+}
+
+impl Change {
+    /// Logs it; an address that cannot be had is a warning.
+    pub fn log(&self) {
+        match self {
+            Change::Failed(..) => tracing::warn!("{self}"),
+            _ => tracing::info!("{self}"),
+        }
+    }
+}
+
 struct Port {
     stop: watch::Sender<bool>,
     status: PortStatus,
@@ -130,8 +163,8 @@ impl Ports {
 
     /// Makes the listening addresses these: keeps what is there, binds what is missing, drops
     /// the rest. Addresses that cannot be bound are noted, and tried again at the next call.
-    /// Gives what changed, in words, once per change.
-    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<String> {
+    /// Gives what changed, once per change.
+    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<Change> {
         let mut changes = Vec::new();
         self.failed.retain(|address, _| wanted.contains(address));
         for &address in wanted {
@@ -142,11 +175,11 @@ impl Ports {
                 Ok(port) => {
                     self.failed.remove(&address);
                     self.open.insert(address, port);
-                    changes.push(format!("listening on {address}"));
+                    changes.push(Change::Listening(address));
                 }
                 Err(status) => {
                     if self.failed.get(&address) != Some(&status) {
-                        changes.push(format!("not listening on {address}: {}", status.udp));
+                        changes.push(Change::Failed(address, status.udp.clone()));
                     }
                     self.failed.insert(address, status);
                 }
@@ -158,7 +191,7 @@ impl Ports {
             if !keep {
                 // nobody receives the error: the workers may be gone already
                 let _ = port.stop.send(true);
-                changes.push(format!("no longer listening on {address}"));
+                changes.push(Change::Closed(*address));
             }
             keep
         });
@@ -218,12 +251,12 @@ impl Ports {
 
     /// Binds UDP and TCP sockets for every worker, all or none.
     fn bind(&self, address: SocketAddr) -> Result<Port, PortStatus> {
-        let refused = |what: &str, e: io::Error| {
-            let reason = format!("{what}: {}", in_words(&e));
+        let refused = |what: Protocol, e: io::Error| {
+            let reason = format!("{}: {}", what.as_str(), in_words(&e, address, what));
             PortStatus { address, udp: reason.clone(), tcp: reason }
         };
         if !self.overlaps(address) {
-            probe_free(address).map_err(|e| refused("UDP", e))?;
+            probe_free(address).map_err(|e| refused(Protocol::Udp, e))?;
         }
         let options = BindOptions {
             free_bind: true,
@@ -234,9 +267,9 @@ impl Ports {
         let (stop, stopped) = watch::channel(false);
         let mut orders = Vec::new();
         for worker in &self.workers {
-            let udp = socket::udp(address, &options).map_err(|e| refused("UDP", e))?;
+            let udp = socket::udp(address, &options).map_err(|e| refused(Protocol::Udp, e))?;
             let tcp = socket::tcp(address, &options, limits::TCP_BACKLOG)
-                .map_err(|e| refused("TCP", e))?;
+                .map_err(|e| refused(Protocol::Tcp, e))?;
             orders.push((worker, udp, tcp));
         }
         for (worker, udp, tcp) in orders {
@@ -257,9 +290,9 @@ fn probe_free(address: SocketAddr) -> io::Result<()> {
     socket::udp(address, &options).map(drop)
 }
 
-fn in_words(e: &io::Error) -> String {
+fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol) -> String {
     match e.kind() {
-        io::ErrorKind::AddrInUse => "another program holds this port (see: ss -lunp)".to_owned(),
+        io::ErrorKind::AddrInUse => holder::in_words(address, protocol),
         io::ErrorKind::PermissionDenied => {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }

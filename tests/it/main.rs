@@ -14,6 +14,7 @@ mod exceptions;
 mod explain;
 mod failover;
 mod first_primary;
+mod host;
 mod hostile;
 mod itself;
 mod listen;
