@@ -138,6 +138,7 @@ pub(super) fn convert(
     match *kind {
         Kind::Bool => bool(value, out).map(Value::Bool),
         Kind::Integer { min, max } => integer(value, min, max, out).map(Value::Integer),
+        Kind::Group => leaf(value, out, spelling::group).map(Value::Text),
         Kind::Label => leaf(value, out, spelling::label).map(Value::Text),
         Kind::Choice(words) => leaf(value, out, |text| choice(text, words)).map(Value::Choice),
         Kind::Duration { min, max } => {

@@ -94,6 +94,8 @@ pub struct Server {
     pub state: PathBuf,
     /// Path of the control socket; short enough for a socket address.
     pub control: PathBuf,
+    /// Group of the control socket; `None`: the daemon's own.
+    pub control_group: Option<String>,
     /// Largest UDP answer in octets, and the size our OPT records announce.
     pub udp_payload: u16,
     /// Most TCP connections of all clients together.

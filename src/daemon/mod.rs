@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,7 +160,7 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     let mut signals = systemd::Signals::listen()
         .map_err(|e| Trouble::System(format!("signals cannot be received: {e}")))?;
     let settings = config::load(&options.config).map_err(Trouble::Config)?;
-    let control = bind_control(&settings.server.control).await?;
+    let control = bind_control(&settings.server).await?;
     let status = settings.status.listen.and_then(bind_status);
     let relay = Relay::start(options, settings)?;
     let mut tasks = JoinSet::new();
@@ -199,8 +199,9 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
 
 /// The control socket. Another relay on it ends the start; any other fault must not take DNS
 /// away from a network, so it is told and lived with.
-async fn bind_control(path: &Path) -> Result<Option<admin::control::Socket>, Trouble> {
-    match admin::control::bind(path).await {
+async fn bind_control(server: &config::Server) -> Result<Option<admin::control::Socket>, Trouble> {
+    let path = &server.control;
+    match admin::control::bind(path, server.control_group.as_deref()).await {
         Ok(socket) => Ok(Some(socket)),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
             Err(Trouble::System(format!("control socket {}: {e}", path.display())))
@@ -325,9 +326,7 @@ impl Relay {
         let changes = ports.apply(&wanted);
         assemble::refuse_unbound(settings, &ports.status())?;
         ports.settle();
-        for change in changes {
-            tracing::info!("{change}");
-        }
+        changes.iter().for_each(listener::Change::log);
 
         let relay = Arc::new(Relay {
             options,
@@ -476,9 +475,7 @@ impl Relay {
         };
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ports) = ports.as_mut() {
-            for change in ports.apply(&wanted) {
-                tracing::info!("{change}");
-            }
+            ports.apply(&wanted).iter().for_each(listener::Change::log);
         }
         drop(ports);
         if *self.road.snapshot().acl != acl {

@@ -97,8 +97,10 @@ impl Inherited {
     /// # Errors
     /// In words: what it is, if no client can be served by it.
     pub fn new(fd: OwnedFd, name: String) -> Result<Inherited, String> {
-        let (socket, address) = socket::adopt(fd, &options(), limits::TCP_BACKLOG)
-            .map_err(|e| format!("the descriptor {name:?} that was passed to us is ignored: {e}"))?;
+        let (socket, address) =
+            socket::adopt(fd, &options(), limits::TCP_BACKLOG).map_err(|e| {
+                format!("the descriptor {name:?} that was passed to us is ignored: {e}")
+            })?;
         let stem = stem(transport(&socket), address);
         let number = name.strip_prefix(&stem).map(str::parse::<usize>);
         let owner = if matches!(number, Some(Ok(_))) { Owner::Store } else { Owner::Unit };
@@ -174,9 +176,7 @@ pub(super) fn options() -> BindOptions {
 pub(super) fn bind(transport: Transport, address: SocketAddr) -> io::Result<Listening> {
     Ok(match transport {
         Transport::Udp => Listening::Udp(socket::udp(address, &options())?),
-        Transport::Tcp => {
-            Listening::Tcp(socket::tcp(address, &options(), limits::TCP_BACKLOG)?)
-        }
+        Transport::Tcp => Listening::Tcp(socket::tcp(address, &options(), limits::TCP_BACKLOG)?),
     })
 }
 

@@ -15,13 +15,14 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
+mod holder;
 mod kept;
 pub mod ports;
 mod tcp;
 mod udp;
 
 pub use kept::{Inherited, Store};
-pub use ports::{PortStatus, Ports, Worker};
+pub use ports::{Change, PortStatus, Ports, Worker};
 pub use tcp::TcpLimits;
 
 /// How a query came in.

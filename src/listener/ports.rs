@@ -1,6 +1,7 @@
 //! Which addresses are listened on: bound here, served by the workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -12,8 +13,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::kept::{self, Ending, Inherited, Life, Owner, Shelf, Store};
-use super::{Handler, Settings, Source, TcpLimits, Transport, tcp, udp};
+use super::{Handler, Settings, Source, TcpLimits, Transport, holder, tcp, udp};
 use crate::limits;
+use crate::sys::Protocol;
 use crate::sys::socket::{self, BindOptions, Listening};
 
 /// What the control side tells a worker.
@@ -130,6 +132,37 @@ impl PortStatus {
     }
 }
 
+/// What became of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is listened on from now on.
+    Listening(SocketAddr),
+    /// It is wanted but cannot be had; why.
+    Failed(SocketAddr, String),
+    /// It is not wanted any more.
+    Closed(SocketAddr),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Listening(address) => write!(f, "listening on {address}"),
+            Change::Failed(address, why) => write!(f, "not listening on {address}: {why}"),
+            Change::Closed(address) => write!(f, "no longer listening on {address}"),
+        }
+    }
+}
+
+impl Change {
+    /// Logs it; an address that cannot be had is a warning.
+    pub fn log(&self) {
+        match self {
+            Change::Failed(..) => tracing::warn!("{self}"),
+            _ => tracing::info!("{self}"),
+        }
+    }
+}
+
 struct Port {
     ending: watch::Sender<Ending>,
     status: PortStatus,
@@ -173,8 +206,8 @@ impl Ports {
 
     /// Makes the listening addresses these: keeps what is there, binds what is missing, drops
     /// the rest. Addresses that cannot be bound are noted, and tried again at the next call.
-    /// Gives what changed, in words, once per change.
-    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<String> {
+    /// Gives what changed, once per change.
+    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<Change> {
         let mut changes = Vec::new();
         self.failed.retain(|address, _| wanted.contains(address));
         self.left.retain(|(_, since)| since.elapsed() < limits::DRAIN);
@@ -186,11 +219,11 @@ impl Ports {
                 Ok(port) => {
                     self.failed.remove(&address);
                     self.open.insert(address, port);
-                    changes.push(format!("listening on {address}"));
+                    changes.push(Change::Listening(address));
                 }
                 Err(status) => {
                     if self.failed.get(&address) != Some(&status) {
-                        changes.push(format!("not listening on {address}: {}", status.udp));
+                        changes.push(Change::Failed(address, status.udp.clone()));
                     }
                     self.failed.insert(address, status);
                 }
@@ -200,7 +233,7 @@ impl Ports {
         let gone = self.open.extract_if(.., |address, _| !wanted.contains(address));
         for (address, port) in gone.collect::<Vec<_>>() {
             self.leave(address, port);
-            changes.push(format!("no longer listening on {address}"));
+            changes.push(Change::Closed(address));
         }
         changes
     }
@@ -293,19 +326,20 @@ impl Ports {
 
     /// Finds or binds UDP and TCP sockets for every worker, all or none.
     fn bind(&mut self, address: SocketAddr) -> Result<Port, PortStatus> {
-        let refused = |what: &str, e: io::Error| {
-            let reason = format!("{what}: {}", in_words(&e));
+        let refused = |what: Protocol, e: io::Error| {
+            let reason = format!("{}: {}", what.as_str(), in_words(&e, address, what));
             PortStatus::not_listening(address, &reason, &reason)
         };
-        let udp = self.gather(Transport::Udp, address).map_err(|e| refused("UDP", e))?;
+        let udp = self.gather(Transport::Udp, address).map_err(|e| refused(Protocol::Udp, e))?;
         let tcp = match self.gather(Transport::Tcp, address) {
             Ok(tcp) => tcp,
             Err(e) => {
                 self.shelf.put_back(udp.claimed);
-                return Err(refused("TCP", e));
+                return Err(refused(Protocol::Tcp, e));
             }
         };
-        let (listening, taken_over) = ("listening".to_owned(), udp.claimed.len() + tcp.claimed.len());
+        let (listening, taken_over) =
+            ("listening".to_owned(), udp.claimed.len() + tcp.claimed.len());
         let status = PortStatus {
             address,
             udp: listening.clone(),
@@ -440,9 +474,9 @@ fn probe_free(address: SocketAddr) -> io::Result<()> {
     socket::udp(address, &options).map(drop)
 }
 
-fn in_words(e: &io::Error) -> String {
+fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol) -> String {
     match e.kind() {
-        io::ErrorKind::AddrInUse => "another program holds this port (see: ss -lunp)".to_owned(),
+        io::ErrorKind::AddrInUse => holder::in_words(address, protocol),
         io::ErrorKind::PermissionDenied => {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }

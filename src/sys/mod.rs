@@ -8,10 +8,13 @@
 //!      │                         inherit ─ descriptors from the service manager
 //!   pktinfo ─ bytes of the       netlink ─ "an address or a link has changed"
 //!             two ends (safe)    sched ─── nice value of one thread, open files, free memory
+//!                                port_owner ─ who holds a port (safe)
+//!                                accounts ─── names of users and groups (safe)
 //! ```
 //!
-//! Linux only. Nothing here knows what DNS is, and nothing here waits, with one exception:
-//! [`Outbound::send`] may wait a few milliseconds for room in a full send buffer.
+//! Linux only. Nothing here knows what DNS is, and nothing here waits, with two exceptions:
+//! [`Outbound::send`] may wait a few milliseconds for room in a full send buffer, and
+//! [`port_owner()`] looks at files of the kernel.
 //!
 //! # Invariants
 //!
@@ -35,6 +38,7 @@
 //! One more is kept by safe code: lengths that the kernel reports are cut to the size of the
 //! buffer before they are used as an index.
 
+pub mod accounts;
 #[allow(unsafe_code)]
 mod inherit;
 #[allow(unsafe_code)]
@@ -42,6 +46,7 @@ mod mmsg;
 #[allow(unsafe_code)]
 mod netlink;
 mod pktinfo;
+mod port_owner;
 #[allow(unsafe_code)]
 mod sched;
 #[allow(unsafe_code)]
@@ -51,4 +56,5 @@ pub use inherit::inherited;
 pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPLY_MAX, send_one};
 pub use netlink::AddressWatch;
 pub use pktinfo::Local;
+pub use port_owner::{PortOwner, Protocol, port_owner};
 pub use sched::{lower_priority, raise_open_files, return_memory};

@@ -107,7 +107,8 @@ pub fn adopt(
     let unfit = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
     let socket = Socket::from(fd);
     let kind = socket.r#type().map_err(|_| unfit("not a socket"))?;
-    let address = socket.local_addr()?.as_socket().ok_or_else(|| unfit("not an Internet socket"))?;
+    let address =
+        socket.local_addr()?.as_socket().ok_or_else(|| unfit("not an Internet socket"))?;
     let protocol = socket.protocol()?;
     socket.set_nonblocking(true)?;
     let listening = if kind == Type::DGRAM && protocol == Some(Protocol::UDP) {

@@ -15,6 +15,7 @@ mod exceptions;
 mod explain;
 mod failover;
 mod first_primary;
+mod host;
 mod hostile;
 mod init;
 mod itself;

@@ -55,6 +55,7 @@ fn every_default_of_the_server() {
         workers: 0,
         state: PathBuf::from("/var/lib/culvert"),
         control: PathBuf::from("/run/culvert/control.sock"),
+        control_group: Some("culvert".into()),
         udp_payload: 1232,
         tcp_connections: 2000,
         tcp_per_client: 50,
@@ -156,6 +157,7 @@ outside = "drop"
 workers = 2
 state   = "state"
 control = "/run/culvert/control.sock"
+control_group = "root"
 [[upstream]]
 name      = "service"
 url       = "https://doh.service.example:8443/org_id/fragment{?dns}"
