@@ -16,6 +16,9 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 mod explain;
+mod health;
+mod pair;
+mod query;
 mod zone_check;
 mod zones;
 
@@ -23,6 +26,8 @@ mod zones;
 const EXIT_CONFIG: u8 = 78;
 /// Where the package installs the configuration.
 const CONFIG: &str = "/etc/culvert/culvert.toml";
+/// Where its service has the control socket.
+const CONTROL: &str = "/run/culvert/control.sock";
 
 #[derive(Parser)]
 #[command(
@@ -69,6 +74,12 @@ enum Command {
     },
     /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
     Explain(explain::Explain),
+    /// Tell by the exit code whether the running relay serves: answers, resolves,
+    /// blocks, and has policy that is not too old
+    Healthcheck(health::Healthcheck),
+    /// Compare the two relays of a pair
+    #[command(subcommand)]
+    Pair(pair::Pair),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -186,6 +197,8 @@ pub fn main() -> ExitCode {
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
         Command::Explain(wish) => wish.run(),
+        Command::Healthcheck(check) => check.run(),
+        Command::Pair(pair) => pair.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))
@@ -286,9 +299,18 @@ fn control_path(place: &Place) -> Result<PathBuf, String> {
         Some(path) => Ok(path.clone()),
         None => match config::load(&place.config.config) {
             Ok(settings) => Ok(settings.server.control),
-            Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
+            Err(faults) => unreadable(&place.config.config)
+                .then(|| PathBuf::from(CONTROL))
+                .ok_or_else(|| format!("{faults}\nor name the socket with --control PATH")),
         },
     }
+}
+
+/// True if this user may not read the file: who is in the group that may command the relay need
+/// not see its secrets.
+fn unreadable(file: &Path) -> bool {
+    let refused = std::io::ErrorKind::PermissionDenied;
+    std::fs::File::open(file).is_err_and(|e| e.kind() == refused)
 }
 
 fn said(reply: &Value) -> String {

@@ -24,6 +24,7 @@
 mod address;
 mod convert;
 mod fault;
+mod fingerprint;
 mod groups;
 mod loops;
 mod manual;
@@ -49,6 +50,7 @@ use toml::de::DeTable;
 
 pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
+pub use fingerprint::fingerprint;
 pub use manual::{markdown, template};
 pub(crate) use resolve::advice;
 pub use settings::*;

@@ -2,6 +2,7 @@
 
 mod documents;
 mod faults;
+mod fingerprint;
 mod good;
 mod groups;
 mod mutations;
