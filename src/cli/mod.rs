@@ -16,7 +16,10 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 mod explain;
+mod health;
 mod init;
+mod pair;
+mod query;
 mod show;
 mod zone_check;
 mod zones;
@@ -81,6 +84,12 @@ enum Command {
     },
     /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
     Explain(explain::Explain),
+    /// Tell by the exit code whether the running relay serves: answers, resolves,
+    /// blocks, and has policy that is not too old
+    Healthcheck(health::Healthcheck),
+    /// Compare the two relays of a pair
+    #[command(subcommand)]
+    Pair(pair::Pair),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -200,6 +209,8 @@ pub fn main() -> ExitCode {
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
         Command::Explain(wish) => wish.run(),
+        Command::Healthcheck(check) => check.run(),
+        Command::Pair(pair) => pair.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))

@@ -224,7 +224,7 @@ impl Resolver<'_, '_> {
         if listen.is_some_and(|own| server.listen.iter().any(|entry| collides(entry, &own))) {
             self.fault(part, "listen", "server.listen has this address and port already");
         }
-        Status { listen }
+        Status { listen, allow: values(part.value("allow")) }
     }
 
     fn log(&mut self, part: &Part) -> Log {

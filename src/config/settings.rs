@@ -497,4 +497,6 @@ words! {
 pub struct Status {
     /// Where metrics and health are served over HTTP; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Who may ask there besides this host itself.
+    pub allow: Vec<IpNet>,
 }

@@ -509,5 +509,9 @@ pub(super) static SETTINGS: &[Setting] = &[
         "Every query is logged too. Can be switched while running; start and stop are logged."),
 
     key("status.listen", Kind::Status, Default("\"127.0.0.1:8053\""),
-        "Where metrics and health are served over HTTP."),
+        "Where metrics and health are served over HTTP. On an address that other hosts reach, \
+         `status.allow` says which of them may ask."),
+    key("status.allow", Kind::Networks { min: 0 }, Default("[]"),
+        "Who may ask there besides this host itself: networks and addresses, of the other relay \
+         of a pair and of the monitoring. What is shown names zones, servers and exceptions."),
 ];

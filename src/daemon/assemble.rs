@@ -419,7 +419,7 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
         ("cache", old.cache != new.cache),
         ("log.hits", old.log.hits != new.log.hits),
         ("log.format", old.log.format != new.log.format),
-        ("status.listen", old.status != new.status),
+        ("status.listen", old.status.listen != new.status.listen),
     ];
     changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect()
 }

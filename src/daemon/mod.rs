@@ -63,6 +63,7 @@ pub struct Options {
 /// Everything that start, reload and check build before anything takes effect.
 struct Plan {
     settings: Settings,
+    config_hash: String,
     acl: Arc<Acl>,
     zones: Zones,
     policy: PolicySet,
@@ -94,6 +95,8 @@ pub struct Relay {
 /// What a reload replaces.
 struct Current {
     settings: Settings,
+    /// The settings in one short text.
+    config_hash: String,
     zones: Zones,
     upstreams: Vec<Arc<Upstream>>,
     probers: Vec<(Arc<Upstream>, AbortHandle)>,
@@ -118,10 +121,15 @@ enum Basis {
 
 impl Current {
     /// What is there at a start, before upstreams and keepers.
-    fn first(settings: Settings, zones: Zones, exceptions: Arc<Exceptions>) -> Current {
+    fn first(
+        (settings, config_hash): (Settings, String),
+        zones: Zones,
+        exceptions: Arc<Exceptions>,
+    ) -> Current {
         let state_folder = settings.server.state.clone();
         let mut current = Current {
             settings,
+            config_hash,
             zones,
             upstreams: Vec::new(),
             probers: Vec::new(),
@@ -286,7 +294,8 @@ fn plan(settings: Settings, known: Known<'_>, sink: &Arc<Keeper>) -> Result<Plan
     sys::return_memory();
     let policy = zones.policy(generation, &assemble::terms(&settings), previous);
     let upstreams = assemble::upstreams(&settings, &upstreams, sink)?;
-    Ok(Plan { settings, acl, zones, policy, upstreams })
+    let config_hash = config::fingerprint(&settings);
+    Ok(Plan { settings, config_hash, acl, zones, policy, upstreams })
 }
 
 impl Relay {
@@ -297,7 +306,8 @@ impl Relay {
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
         let state_folder = settings.server.state.clone();
         let known = Known::nothing(Begin::Cold(&state_folder));
-        let Plan { settings, acl, zones, policy, upstreams } = plan(settings, known, &sink)?;
+        let Plan { settings, config_hash, acl, zones, policy, upstreams } =
+            plan(settings, known, &sink)?;
         log_warnings(&settings);
 
         let server_name = assemble::server_name(&settings);
@@ -305,7 +315,7 @@ impl Relay {
         let ledger = Ledger::load(&state_folder);
         let exceptions = ledger.book().exceptions();
         let supply = Supply::start().map_err(|e| Trouble::System(format!("supply thread: {e}")))?;
-        let current = Current::first(settings, zones, exceptions);
+        let current = Current::first((settings, config_hash), zones, exceptions);
         let policy = Arc::new(current.zones.policy(1, &current.terms(), Some(&policy)));
         let settings = &current.settings;
         let desk = Arc::new(current.zones.desk());
@@ -397,7 +407,7 @@ impl Relay {
 
     /// Puts a plan into force. The order matters: what the new snapshot needs is there before.
     fn apply(self: &Arc<Self>, plan: Plan) -> String {
-        let Plan { settings, acl, zones, policy, upstreams } = plan;
+        let Plan { settings, config_hash, acl, zones, policy, upstreams } = plan;
         let restart = assemble::needs_restart(&self.lock().settings, &settings);
         log_warnings(&settings);
         let warnings = settings.warnings.len();
@@ -412,7 +422,7 @@ impl Relay {
         }
         let mut promoted = None;
         let (old, generation) = self.renew_policy(Basis::All(snapshot), |current| {
-            current.settings = settings;
+            (current.settings, current.config_hash) = (settings, config_hash);
             current.zones = zones;
             promoted = current.settle_promotions();
         });

@@ -112,7 +112,10 @@ fn every_other_default() {
     assert_eq!(settings.canary, Canary { resolves: vec![], blocked: vec![] });
     let log = Log { hits: Hits::Journal, format: LogFormat::Json, queries: false };
     assert_eq!(settings.log, log);
-    assert_eq!(settings.status, Status { listen: Some(socket("127.0.0.1:8053")) });
+    assert_eq!(
+        settings.status,
+        Status { listen: Some(socket("127.0.0.1:8053")), allow: Vec::new() }
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod documents;
 mod drop_ins;
 mod faults;
+mod fingerprint;
 mod good;
 mod groups;
 mod mutations;
