@@ -49,7 +49,7 @@ use toml::de::DeTable;
 
 pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
-pub use manual::{markdown, template};
+pub use manual::{Chapter, Entry, chapters, markdown, template};
 pub(crate) use resolve::advice;
 pub use settings::*;
 pub use url::Secret;
