@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::admin::control;
@@ -36,7 +36,9 @@ const CONTROL: &str = "/run/culvert/control.sock";
     name = "culvert",
     version,
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
-    max_term_width = 80
+    max_term_width = 80,
+    after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \
+                  else,\n2 a wrong command line. The manual: culvert(8), culvert.toml(5)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -98,7 +100,7 @@ enum Command {
     Log(Log),
     /// Let a name through, whatever the zones say
     Allow(exceptions::Except),
-    /// Block a name
+    /// Block a name, whatever the zones say
     Block(exceptions::Except),
     /// List the names let through or blocked by hand, or remove some
     Exceptions(exceptions::Listed),
@@ -119,7 +121,7 @@ enum Command {
         #[arg(long)]
         check: bool,
         /// Address and port of the relay
-        #[arg(long, default_value = "127.0.0.1:5300")]
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5300")]
         listen: std::net::SocketAddr,
     },
     /// Print the configuration file with all keys and their defaults
@@ -130,14 +132,14 @@ enum Command {
 enum Cache {
     /// Show what is cached for a name
     Show {
-        /// The name
+        /// The name, such as www.example.com
         name: String,
         #[command(flatten)]
         at: At,
     },
     /// Forget what is cached for a name
     Flush {
-        /// The name
+        /// The name, such as www.example.com
         name: String,
         /// All names below it too
         #[arg(long)]
@@ -195,6 +197,12 @@ struct At {
     place: Place,
     #[command(flatten)]
     form: Form,
+}
+
+/// All commands with their flags, as `culvert` takes them; the manual pages and the completion are
+/// made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs a command; the exit code says whether it did its job.

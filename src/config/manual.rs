@@ -165,3 +165,47 @@ fn capital(text: &str) -> String {
     let first = chars.next().map(|c| c.to_ascii_uppercase());
     first.into_iter().chain(chars).collect()
 }
+
+/// One section of the manual page culvert.toml(5).
+#[derive(Debug)]
+pub struct Chapter {
+    /// The header as it stands in the file; empty for the file's top.
+    pub header: String,
+    /// What the section is for.
+    pub help: String,
+    /// Its keys.
+    pub keys: Vec<Entry>,
+}
+
+/// One key of the manual page culvert.toml(5).
+#[derive(Debug)]
+pub struct Entry {
+    /// The key within its section.
+    pub key: &'static str,
+    /// What it takes, in words.
+    pub takes: String,
+    /// What holds without it, as a sentence; a value of TOML stands between backquotes.
+    pub without: String,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// All sections with their keys, for the manual page culvert.toml(5).
+pub fn chapters() -> Vec<Chapter> {
+    let entry = |setting: &'static Setting| Entry {
+        key: setting.key(),
+        takes: setting.kind.describe(),
+        without: match setting.missing {
+            Missing::Default(value) => format!("Default: `{value}`."),
+            Missing::Means(what, _) => format!("Without it: {what}."),
+            Missing::Fault(_) => "Must be given.".to_owned(),
+        },
+        help: setting.help,
+    };
+    let chapter = |section: &'static Section| Chapter {
+        header: if section.path.is_empty() { String::new() } else { section.header() },
+        help: section_text(section),
+        keys: settings_of(section.path).map(entry).collect(),
+    };
+    SECTIONS.iter().map(chapter).collect()
+}

@@ -57,7 +57,7 @@ pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
 pub use files::{Draft, MAX_FILE, drop_in_folder, is_forbidden};
 pub use fingerprint::fingerprint;
-pub use manual::{markdown, template};
+pub use manual::{Chapter, Entry, chapters, markdown, template};
 pub(crate) use resolve::advice;
 pub use settings::*;
 pub use show::{Line, Listing, Origin, show};
