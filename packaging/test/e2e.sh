@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/box.sh"
 root=$1 old=$(readlink -f "$2")
 rules=${RULES:-100000}
-good=0 bad=0
+good=0 bad=0 loads=0
 work=$(mktemp -d)
 jobs_of_ours=
 finish() {
@@ -70,25 +70,31 @@ leftovers() {
 }
 
 # load TEXT COMMAND...: the command under 500 UDP queries and 100 TCP connections a second.
-# Sets load_udp and load_tcp to what was lost.
+# Every query asks for a name of its own, so that each one goes over DoH.
+# Sets load_udp and load_tcp to what was not answered well.
 load() {
     local text=$1 udp tcp
     shift
     rm -f "$work/done"
-    box_net python3 "$here/dnsload.py" 127.0.0.1 53 500 60 --until "$work/done" >"$work/udp" &
+    loads=$((loads + 1))
+    box_net python3 "$here/dnsload.py" 127.0.0.1 --suffix "load$loads.example.test" \
+        --rate 500 --seconds 90 --until "$work/done" >"$work/udp" &
     udp=$!
-    box_net python3 "$here/dnsload.py" 127.0.0.1 53 100 60 --tcp --until "$work/done" >"$work/tcp" &
+    box_net python3 "$here/dnsload.py" 127.0.0.1 --suffix "tcp$loads.example.test" \
+        --tcp --rate 100 --seconds 90 --until "$work/done" >"$work/tcp" &
     tcp=$!
     jobs_of_ours="$jobs_of_ours $udp $tcp"
     sleep 1
     check "$text" "$@"
+    sleep 1
     touch "$work/done"
     wait "$udp" "$tcp"
     load_udp=$(lost "$work/udp") load_tcp=$(lost "$work/tcp")
     echo "     UDP $(cat "$work/udp")"
     echo "     TCP $(cat "$work/tcp")"
 }
-lost() { python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["lost"])' "$1" 2>/dev/null || echo all; }
+lost() { python3 -c 'import json, sys
+told = json.load(open(sys.argv[1])); print(sum(told[key] for key in ("lost", "failed", "strange")))' "$1" 2>/dev/null || echo all; }
 
 title "boot"
 # a later version of the same program: only its number differs
