@@ -81,6 +81,13 @@ impl From<String> for Refusal {
     }
 }
 
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Refusal {
+        let code = if matches!(trouble, Trouble::System(_)) { 1 } else { EXIT_CONFIG };
+        Refusal { code, text: trouble.to_string() }
+    }
+}
+
 impl Init {
     pub(super) fn run(self) -> ExitCode {
         match self.write() {
@@ -108,8 +115,8 @@ impl Init {
         let site = self.site(interactive)?;
         let text = site.text();
         let draft = Draft { name: Site::FILE, text: &text };
-        let settings = config::load_with(main, draft)
-            .map_err(|faults| Refusal { code: EXIT_CONFIG, text: faults.to_string() })?;
+        let settings = config::load_with(main, draft).map_err(Trouble::Config)?;
+        daemon::judge(&settings)?;
         if interactive {
             print(&format!("\nThis goes into {}:\n{}", file.display(), summary(&site)));
             if !yes("Write it?")? {
@@ -169,10 +176,7 @@ impl Init {
             Ok(reports) => reports,
             Err(trouble) => {
                 eprintln!("{trouble}");
-                return match &trouble {
-                    Trouble::Upstream(_) => ExitCode::from(EXIT_UNAVAILABLE),
-                    trouble => exit_code(trouble),
-                };
+                return exit_code(&trouble);
             }
         };
         let faults: Vec<Option<String>> = reports.iter().map(fault).collect();
@@ -239,7 +243,8 @@ fn summary(site: &Site) -> String {
     };
     let addresses = site.addresses.join(", ");
     format!(
-        "  service    {host}, its path is kept secret\n  addresses  {addresses}\n  networks   {networks}\n"
+        "  service    {host}, its path is kept secret\n  addresses  {addresses}\n  \
+         networks   {networks}\n"
     )
 }
 
@@ -298,6 +303,9 @@ fn put(main: &Path, file: &Path, text: &str) -> Result<&'static str, String> {
     let group = fs::metadata(main).map_err(|e| failed(main, e))?.gid();
     if !folder.exists() {
         fs::DirBuilder::new().mode(FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
+        // the mode that was asked for lacks what the umask takes away
+        let mode = Permissions::from_mode(FOLDER_MODE);
+        fs::set_permissions(folder, mode).map_err(|e| failed(folder, e))?;
         // without the group the relay cannot read it: told below, since the file has that too
         let _ = chown(folder, None, Some(group));
     }
