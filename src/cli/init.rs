@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use super::{CONFIG, Config, EXIT_CONFIG, exit_code, print};
+use crate::admin::render;
 use crate::config::site::{self, Held, Site};
 use crate::config::{self, Draft, Secret, Settings};
 use crate::daemon::{self, Trouble};
@@ -117,6 +118,16 @@ impl Init {
         let draft = Draft { name: Site::FILE, text: &text };
         let settings = config::load_with(main, draft).map_err(Trouble::Config)?;
         daemon::judge(&settings)?;
+        if let Some(other) = settings.upstreams.first().filter(|first| first.name != Site::UPSTREAM)
+        {
+            let text = format!(
+                "the first [[upstream]] is named \"{}\", so yours would be the second one and \
+                 hardly asked:\nname that one \"{}\", then this one takes its place",
+                other.name,
+                Site::UPSTREAM
+            );
+            return Err(Refusal { code: EXIT_CONFIG, text });
+        }
         if interactive {
             print(&format!("\nThis goes into {}:\n{}", file.display(), summary(&site)));
             if !yes("Write it?")? {
@@ -185,7 +196,9 @@ impl Init {
                 Some(fault) => format!("FAILED: {fault}"),
                 None => format!("answers, {:.1} ms", report.total_ms),
             };
-            print(&format!("  {}: {words}\n", report.address));
+            let mut line = String::new();
+            render::indented(&mut line, 2, &format!("{}: {words}", report.address));
+            print(&line);
         }
         let failed = faults.iter().flatten().count();
         if failed == 0 && !reports.is_empty() {
@@ -194,21 +207,26 @@ impl Init {
         }
         print(&format!(
             "\n{failed} of {} did not answer as they should. The file stays as it is. Correct \
-             what is\nwrong with `culvert init --force`; if it is the network between, carry \
-             on:\n{}",
+             it with\n  culvert init --force{}\nor, if it is the network between, carry on.\n{}",
             reports.len(),
+            self.config_flag(),
             self.next()
         ));
         ExitCode::from(EXIT_UNAVAILABLE)
     }
 
-    /// The commands that come after this one.
-    fn next(&self) -> String {
+    /// The flag that names the configuration, if it is not the usual one.
+    fn config_flag(&self) -> String {
         let config = &self.config.config;
-        let config = match config == Path::new(CONFIG) {
+        match config == Path::new(CONFIG) {
             true => String::new(),
             false => format!(" --config {}", config.display()),
-        };
+        }
+    }
+
+    /// The commands that come after this one.
+    fn next(&self) -> String {
+        let config = self.config_flag();
         format!(
             "\nNext:\n  culvert check{config}\n  systemctl reload culvert\n  \
              dig @127.0.0.1 example.com\n"

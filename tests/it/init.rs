@@ -161,6 +161,12 @@ fn nothing_is_written_where_something_is_wrong() {
         assert!(!out.contains("secret-org"), "{out}");
         assert!(!site.file().exists(), "{flags:?}");
     }
+    let text = site.conf.text().replace("\"service\"", "\"other\"");
+    fs::write(site.conf.file(), text).unwrap();
+    let (code, out) = site.init(&["--url", &url, "--address", "127.0.0.1"], "");
+    assert!(code == 78 && out.contains("the first [[upstream]] is named \"other\""), "{out}");
+    assert!(!site.file().exists());
+    site.conf.save();
     let bad = site.conf.folder().join("bad.pem").display().to_string();
     fs::write(&bad, "no certificate").unwrap();
     let (code, out) = site.init(&["--url", &url, "--address", "127.0.0.1", "--ca", &bad], "");
@@ -216,6 +222,9 @@ fn somebody_at_a_terminal_is_asked() {
     for word in ["URL: ", "plain http", "Addresses", "not an IP address", "Networks", "[Y/n]"] {
         assert!(out.contains(word), "{word}: {out}");
     }
+    // here nothing typed ends the line of a prompt, which may have twelve octets
+    let short = |line: &str| line.len() <= 80 + 12 || line.contains("culvert.");
+    assert_eq!(out.lines().find(|line| !short(line) && !line.contains(HOST)), None);
     // the terminal itself shows what is typed, here before anything is asked
     let said = out.split_once("Write it?").expect("the last question").1;
     assert!(said.contains(": answers, ") && !said.contains(PATH), "{out}");
