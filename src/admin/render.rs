@@ -277,7 +277,7 @@ pub(super) fn wrapped(out: &mut String, paragraph: &str) {
 }
 
 /// The same, with all lines this many columns further to the right.
-pub(super) fn indented(out: &mut String, indent: usize, paragraph: &str) {
+pub(crate) fn indented(out: &mut String, indent: usize, paragraph: &str) {
     out.push_str(&" ".repeat(indent));
     let mut column = indent;
     for word in paragraph.split(' ') {

@@ -46,7 +46,7 @@ mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
-pub use check::{Checked, check, check_quick, probe};
+pub use check::{Checked, check, check_quick, judge, probe};
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
