@@ -1,14 +1,14 @@
 #!/bin/sh
 # Writes the configuration of a BIND that serves as backend and primary of a box:
 #   DNS over HTTPS on 127.0.0.9:8443, plain DNS and zone transfers on 127.0.0.9:5355,
-#   example.test with any name (10.0.0.1), big.test with RULES policy rules.
+#   lab.example with any name (10.0.0.1), big.policy with RULES policy rules.
 #   backend.sh FOLDER RULES        then: named -f -c FOLDER/named.conf
 set -eu
 folder=$1 rules=$2
 mkdir -p "$folder"
 cd "$folder"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
-    -subj '/CN=doh.example.test' -addext 'subjectAltName=DNS:doh.example.test' \
+    -subj '/CN=doh.lab.example' -addext 'subjectAltName=DNS:doh.lab.example' \
     -keyout key.pem -out ca.pem 2>/dev/null
 cat >example.zone <<'END'
 $TTL 60
@@ -18,9 +18,9 @@ ns A 10.0.0.53
 * A 10.0.0.1
 END
 {
-    printf '$TTL 60\n@ SOA ns.big.test. hostmaster.big.test. 1 3600 600 86400 60\n@ NS ns.big.test.\n'
+    printf '$TTL 60\n@ SOA ns.big.policy. hostmaster.big.policy. 1 3600 600 86400 60\n@ NS ns.big.policy.\n'
     printf 'ns A 10.0.0.53\n'
-    seq -f 'n%.0f.big.test.invalid CNAME .' 0 $((rules - 1))
+    seq -f 'n%.0f.lab.example CNAME .' 0 $((rules - 1))
 } >big.zone
 cat >named.conf <<END
 options {
@@ -36,6 +36,6 @@ options {
 };
 tls own { key-file "key.pem"; cert-file "ca.pem"; };
 controls { };
-zone "example.test" { type primary; file "example.zone"; };
-zone "big.test" { type primary; file "big.zone"; };
+zone "lab.example" { type primary; file "example.zone"; };
+zone "big.policy" { type primary; file "big.zone"; };
 END
