@@ -155,6 +155,14 @@ fn bash_completes_commands_flags_and_words() {
     assert_eq!(offers("culvert")("nothing-like-it"), "");
 }
 
+#[test]
+fn the_program_says_its_version() {
+    let out = Process::new(env!("CARGO_BIN_EXE_culvert")).arg("--version").output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(said, format!("culvert {}\n", culvert::daemon::version()));
+    assert!(said.starts_with(concat!("culvert ", env!("CARGO_PKG_VERSION"))));
+}
+
 // ── culvert(8) ──────────────────────────────────────────────────────────────────────────────
 
 /// All commands, those with commands below them left out, with their whole names.

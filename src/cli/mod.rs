@@ -27,7 +27,7 @@ const CONFIG: &str = "/etc/culvert/culvert.toml";
 #[derive(Parser)]
 #[command(
     name = "culvert",
-    version,
+    version = daemon::version(),
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
     max_term_width = 80,
     after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \

@@ -41,10 +41,12 @@ mod lookup;
 mod operator;
 mod supply;
 mod systemd;
+mod version;
 mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
+pub use version::version;
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
