@@ -1,22 +1,25 @@
-# culvert: two commands do all the set-up.
+# culvert: three commands do all the set-up.
 #   make demo   build, then run two backends, a policy and a relay on loopback
 #   make test   install what the tests need from Debian's packages, then run everything
+#   make deb    build the Debian package, into target/package
 
 CARGO ?= cargo
+include packaging/release.mk
 # Time that `make fuzz` spends on each target, in seconds.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = query answer zone image policy control transfer tsig
 
-.PHONY: all demo check test soak lint bench fuzz install-test-tools clean
+.PHONY: all demo check test soak lint bench fuzz install-test-tools clean \
+    deb package-test release-check install-package-tools
 
 all:
-	$(CARGO) build --release --locked
+	$(RELEASE_BUILD)
 
 demo: all
-	target/release/culvert demo
+	$(CARGO_TARGET_DIR)/release/culvert demo
 
 check: all
-	target/release/culvert demo --check
+	$(CARGO_TARGET_DIR)/release/culvert demo --check
 
 test: install-test-tools lint
 	$(CARGO) test --locked --no-fail-fast
@@ -25,6 +28,26 @@ test: install-test-tools lint
 soak:
 	CULVERT_SOAK=1000000x1000 $(CARGO) test --locked --test it supply_soak -- \
 	    --nocapture --test-threads=1
+
+# The package goes where no other build's files are.
+PACKAGES = $(CARGO_TARGET_DIR)/package
+deb: install-package-tools
+	dpkg-buildpackage --build=binary --no-sign
+	mkdir -p $(PACKAGES) && rm -f $(PACKAGES)/culvert*
+	for file in $$(cut -d' ' -f1 debian/files); do mv ../$$file $(PACKAGES)/; done
+	mv ../culvert_*_$$(dpkg --print-architecture).changes $(PACKAGES)/
+	@ls -l $(PACKAGES)/*.deb
+
+# The package in Debian 12 and 13 that boot a real systemd, on this machine. Needs root.
+package-test: deb
+	packaging/test/package.sh $(PACKAGES)
+
+# What takes longer, before a release: see docs/RELEASING.md.
+release-check: deb
+	packaging/test/release.sh $(PACKAGES)
+
+install-package-tools:
+	packaging/test/install-tools
 
 lint:
 	$(CARGO) fmt --check

@@ -16,6 +16,11 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 mod explain;
+mod health;
+mod init;
+mod pair;
+mod query;
+mod show;
 mod zone_check;
 mod zones;
 
@@ -23,6 +28,8 @@ mod zones;
 const EXIT_CONFIG: u8 = 78;
 /// Where the package installs the configuration.
 const CONFIG: &str = "/etc/culvert/culvert.toml";
+/// Control socket of a configuration that says nothing about it.
+const CONTROL: &str = "/run/culvert/control.sock";
 
 #[derive(Parser)]
 #[command(
@@ -49,9 +56,17 @@ enum Command {
     Check {
         #[command(flatten)]
         config: Config,
+        /// The configuration only: zones are not read
+        #[arg(long)]
+        quick: bool,
         #[command(flatten)]
         form: Form,
     },
+    /// Write this site's service and networks into the configuration, and try them
+    Init(init::Init),
+    /// Show what the files of the configuration say together
+    #[command(subcommand)]
+    Config(show::Show),
     /// Look for mistakes in the file of a policy zone
     CheckZone(zone_check::Asked),
     /// Show listeners, backends, zones, cache and counters of the running relay
@@ -71,6 +86,12 @@ enum Command {
     },
     /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
     Explain(explain::Explain),
+    /// Tell by the exit code whether the running relay serves: answers, resolves,
+    /// blocks, and has policy that is not too old
+    Healthcheck(health::Healthcheck),
+    /// Compare the two relays of a pair
+    #[command(subcommand)]
+    Pair(pair::Pair),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -188,12 +209,16 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config.config),
-        Command::Check { config, form } => check(&config.config, form.json),
+        Command::Check { config, quick, form } => check(&config.config, quick, form.json),
+        Command::Init(init) => init.run(),
+        Command::Config(show) => show.run(),
         Command::CheckZone(asked) => zone_check::run(&asked),
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
         Command::Explain(wish) => wish.run(),
+        Command::Healthcheck(check) => check.run(),
+        Command::Pair(pair) => pair.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))
@@ -232,27 +257,30 @@ fn run(config: PathBuf) -> ExitCode {
     }
 }
 
-fn check(config: &Path, as_json: bool) -> ExitCode {
-    match daemon::check(config) {
+fn check(config: &Path, quick: bool, as_json: bool) -> ExitCode {
+    match if quick { daemon::check_quick(config) } else { daemon::check(config) } {
         Ok(checked) => {
             let checked = json!(checked);
             print(&if as_json { format!("{checked}\n") } else { render::checked(&checked) });
             ExitCode::SUCCESS
         }
-        Err(trouble) => {
-            if as_json {
-                let faults = match &trouble {
-                    Trouble::Config(faults) => json!(faults),
-                    Trouble::Loops(faults) => json!(faults),
-                    other => json!([{ "message": other.to_string() }]),
-                };
-                print(&format!("{}\n", json!({ "faults": faults })));
-            } else {
-                eprintln!("{trouble}");
-            }
-            exit_code(&trouble)
-        }
+        Err(trouble) => refuse(&trouble, as_json),
     }
+}
+
+/// Tells what is wrong with the configuration.
+fn refuse(trouble: &Trouble, as_json: bool) -> ExitCode {
+    if as_json {
+        let faults = match trouble {
+            Trouble::Config(faults) => json!(faults),
+            Trouble::Loops(faults) => json!(faults),
+            other => json!([{ "message": other.to_string() }]),
+        };
+        print(&format!("{}\n", json!({ "faults": faults })));
+    } else {
+        eprintln!("{trouble}");
+    }
+    exit_code(trouble)
 }
 
 fn exit_code(trouble: &Trouble) -> ExitCode {
@@ -294,6 +322,8 @@ fn control_path(place: &Place) -> Result<PathBuf, String> {
         Some(path) => Ok(path.clone()),
         None => match config::load(&place.config.config) {
             Ok(settings) => Ok(settings.server.control),
+            // group culvert may command the relay, but the configuration is none of its business
+            Err(_) if config::is_forbidden(&place.config.config) => Ok(CONTROL.into()),
             Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
         },
     }
