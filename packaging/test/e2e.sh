@@ -107,7 +107,8 @@ BOX_LOG=$work/console box_boot "$root" --bind-ro="$work/debs:/debs" || {
     exit 1
 }
 echo "     Debian $(box cat /etc/debian_version), $(box systemctl --version | head -n 1)"
-box_net ip link add lan0 type dummy
+box_net ip link add lan0 type veth peer name lan1
+box_net ip link set lan1 up
 box_net ip addr add 192.168.7.1/24 dev lan0
 box_net ip link set lan0 up
 box useradd commander
@@ -124,7 +125,7 @@ check "it answers over TCP" says '127\.0\.0\.1' dig +tcp +short @127.0.0.1 local
 check "it answers on the LAN's address" says '127\.0\.0\.1' dig +short @192.168.7.1 localhost
 check "it blocks the test name, and says so" \
     says 'NXDOMAIN|EDE: 15' dig @127.0.0.1 blocked.culvert.test
-check "healthcheck tells that no backend is there" not box culvert healthcheck
+check "healthcheck tells that no backend is there" wait_for 20 not box culvert healthcheck
 check "systemctl status says what is served" says '[0-9]+ rules?' unit StatusText
 check "the sockets are in systemd's store" says '^[1-9]' unit NFileDescriptorStore
 check "the watchdog watches" says '^30s|30000000' unit WatchdogUSec
@@ -133,12 +134,12 @@ check "it is not root" says '^_culvert$' box stat -c %U "/proc/$pid"
 check "it has one capability" says '0000000000000400' box grep CapEff "/proc/$pid/status"
 check "system calls are filtered" says '2' box grep '^Seccomp:' "/proc/$pid/status"
 check "the configuration is not for everybody" \
-    says '^640 root:_culvert$' box stat -c %a:%U:%G /etc/culvert/culvert.toml
+    says '^640:root:_culvert$' box stat -c %a:%U:%G /etc/culvert/culvert.toml
 check "the state is the relay's own" says '^700' box stat -c %a /var/lib/culvert
 
 title "configure"
 "$here/backend.sh" "$work/backend" "$rules" || exit 1
-box_net named -f -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
+box_net named -g -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
 jobs_of_ours="$jobs_of_ours $!"
 wait_for 20 dig @127.0.0.9 -p 5355 q1.lab.example || cat "$work/backend/log"
 box mkdir -p /etc/culvert/keys
@@ -165,7 +166,7 @@ check "healthcheck is content" box culvert healthcheck
 
 title "doors"
 check "root asks for the status" says 'big.policy' box culvert status
-box gpasswd --quiet --add commander culvert
+box gpasswd --add commander culvert
 check "a member of the group culvert, too" \
     says 'big.policy' box setpriv --reuid=commander --regid=commander --init-groups culvert status
 check "nobody else" \
@@ -217,7 +218,7 @@ title "port 53 is taken"
 box systemctl stop culvert.service
 check "stopped, it listens nowhere" not dig @127.0.0.1 localhost
 box systemd-run --quiet --unit=squatter perl -MSocket -e '
-    socket(S, PF_INET, SOCK_DGRAM, 0) && bind(S, pack_sockaddr_in(53, INADDR_ANY)) or die;
+    socket(S, PF_INET6, SOCK_DGRAM, 0) && bind(S, pack_sockaddr_in6(53, IN6ADDR_ANY)) or die;
     sleep 600'
 wait_for 10 says ':53 ' box_net ss -lun
 check "then it does not start" not box systemctl start culvert.service

@@ -18,7 +18,8 @@ pub fn status(v: &Value) -> String {
         out,
         "{} (culvert {}), up {}, policy generation {}{}",
         text(&v["name"]),
-        text(&v["version"]),
+        // no parentheses within parentheses
+        text(&v["version"]).replace(['(', ')'], ""),
         duration(number(&v["uptime_s"])),
         number(&v["generation"]),
         if v["policy_mode"] == "monitor" { ", MONITOR ONLY: nothing is blocked" } else { "" },
@@ -337,6 +338,14 @@ fn size(octets: u64) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn the_head_tells_the_commit() {
+        let status = json!({"name": "relay-1", "version": "0.1.0 (1a2b3c4d5e6f)", "uptime_s": 2,
+                            "generation": 1});
+        let head = "relay-1 (culvert 0.1.0 1a2b3c4d5e6f), up 2 s, policy generation 1\n";
+        assert!(super::status(&status).starts_with(head));
+    }
 
     #[test]
     fn lines_fit_a_terminal() {

@@ -34,7 +34,7 @@ const CONTROL: &str = "/run/culvert/control.sock";
 #[derive(Parser)]
 #[command(
     name = "culvert",
-    version,
+    version = daemon::version(),
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
     max_term_width = 80,
     after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \

@@ -42,11 +42,13 @@ mod lookup;
 mod operator;
 mod supply;
 mod systemd;
+mod version;
 mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
 pub use check::{Checked, check, check_quick, judge, probe};
+pub use version::version;
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
