@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the configuration of a BIND that serves as backend and primary of a box:
-#   DNS over HTTPS on 127.0.0.9:8443, plain DNS and zone transfers on 127.0.0.9:5355,
+#   DNS over HTTPS on 127.0.0.1:8443, plain DNS and zone transfers on 127.0.0.1:5355,
 #   lab.example with any name (10.0.0.1), big.policy with RULES policy rules.
 #   backend.sh FOLDER RULES        then: named -f -c FOLDER/named.conf
 set -eu
@@ -27,10 +27,11 @@ options {
     directory "$folder";
     pid-file none;
     session-keyfile none;
-    listen-on port 5355 { 127.0.0.9; };
-    listen-on port 8443 tls own http default { 127.0.0.9; };
+    listen-on port 5355 { 127.0.0.1; };
+    listen-on port 8443 tls own http default { 127.0.0.1; };
     listen-on-v6 { none; };
     recursion no;
+    dnssec-validation no;
     allow-transfer { any; };
     check-names master ignore;
 };
