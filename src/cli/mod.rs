@@ -16,6 +16,7 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 mod explain;
+mod resolver;
 mod zone_check;
 mod zones;
 
@@ -92,6 +93,9 @@ enum Command {
     /// Suspend all policy for a while, or resume it
     #[command(subcommand)]
     Policy(exceptions::Policy),
+    /// Make this machine itself ask the relay, or put back what was before
+    #[command(subcommand)]
+    Resolver(resolver::Resolver),
     /// Try it out: two backends, a relay and a sample policy on loopback
     Demo {
         /// Ask the sample queries, compare, and exit
@@ -204,6 +208,7 @@ pub fn main() -> ExitCode {
         Command::Zones { at } => ask(&at, Request::Zones, zone_replies::words::table),
         Command::Zone(zone) => zone.run(),
         Command::Policy(policy) => policy.ask(),
+        Command::Resolver(resolver) => resolver.run(),
         Command::Demo { check, listen } => demo::main(listen, check),
         Command::Template => {
             print(&config::template());
