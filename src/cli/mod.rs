@@ -223,7 +223,7 @@ fn run(config: PathBuf) -> ExitCode {
     match daemon::run(Options { config, hits: None }, stop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
-            tracing::error!("{trouble}");
+            tracing::error!(event = "start-refused", "{trouble}");
             exit_code(&trouble)
         }
     }

@@ -8,6 +8,7 @@
 //!      │                         netlink ─ "an address or a link has changed"
 //!   pktinfo ─ bytes of the       sched ─── nice value of one thread, open files, free memory
 //!             two ends (safe)    port_owner ─ who holds a port (safe)
+//!                                journal ──── entries for systemd's journal (safe)
 //!                                accounts ─── names of users and groups (safe)
 //! ```
 //!
@@ -36,6 +37,7 @@
 //! buffer before they are used as an index.
 
 pub mod accounts;
+pub mod journal;
 #[allow(unsafe_code)]
 mod mmsg;
 #[allow(unsafe_code)]
