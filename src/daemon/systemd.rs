@@ -148,7 +148,10 @@ pub(super) async fn feed_watchdog(relay: Arc<Relay>) {
     loop {
         match timeout(WATCHDOG_ANSWER, answers(&relay)).await {
             Ok(true) => notify(&[NotifyState::Watchdog]),
-            _ => tracing::error!("a worker does not answer the watchdog's query"),
+            _ => tracing::error!(
+                event = "worker-stuck",
+                "a worker does not answer the watchdog's query"
+            ),
         }
         tokio::time::sleep(half(limit)).await;
     }

@@ -157,8 +157,15 @@ impl Change {
     /// Logs it; an address that cannot be had is a warning.
     pub fn log(&self) {
         match self {
-            Change::Failed(..) => tracing::warn!("{self}"),
-            _ => tracing::info!("{self}"),
+            Change::Listening(at) => {
+                tracing::info!(event = "listening", address = %at, "{self}");
+            }
+            Change::Failed(at, _) => {
+                tracing::warn!(event = "not-listening", address = %at, "{self}");
+            }
+            Change::Closed(at) => {
+                tracing::info!(event = "no-longer-listening", address = %at, "{self}");
+            }
         }
     }
 }

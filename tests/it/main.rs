@@ -31,6 +31,7 @@ mod policy_life;
 mod policy_stages;
 mod primaries;
 mod reload;
+mod resolver;
 mod review_policy;
 mod saved;
 mod supply_gate;
