@@ -61,7 +61,9 @@ impl FdStore {
         if let Err(e) = &outcome
             && !self.failed.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!("systemd does not keep sockets, so that a restart may lose queries: {e}");
+            tracing::warn!(
+                "systemd does not keep sockets, so that a restart may lose queries: {e}"
+            );
         }
         outcome.is_ok()
     }

@@ -208,8 +208,15 @@ impl Ports {
     /// Ends what was inherited and found no address. Called once, when the first addresses are
     /// in place: what waits in those sockets is answered, and nothing waits there in vain.
     pub fn settle(&mut self) {
-        for (kept, worker) in self.shelf.surplus().into_iter().zip(self.workers.iter().cycle()) {
-            tracing::info!("{kept} is not needed: what waits in it is answered, then it is closed");
+        let surplus = self.shelf.surplus();
+        if !surplus.is_empty() {
+            tracing::info!(
+                "{} sockets of the process before are not needed: what waits in them is answered",
+                surplus.len()
+            );
+        }
+        for (kept, worker) in surplus.into_iter().zip(self.workers.iter().cycle()) {
+            tracing::debug!("the {kept} is not needed");
             forget(self.store.as_deref(), &mut self.names, kept.stored_as());
             let (_, ending) = watch::channel(Ending::Unwanted);
             worker.serve(kept.socket, Life { ending, owner: Owner::Process });
@@ -305,7 +312,8 @@ impl Ports {
                 return Err(refused("TCP", e));
             }
         };
-        let (listening, taken_over) = ("listening".to_owned(), udp.claimed.len() + tcp.claimed.len());
+        let (listening, taken_over) =
+            ("listening".to_owned(), udp.claimed.len() + tcp.claimed.len());
         let status = PortStatus {
             address,
             udp: listening.clone(),

@@ -26,6 +26,7 @@ mod policy_life;
 mod policy_stages;
 mod primaries;
 mod reload;
+mod restart;
 mod review_policy;
 mod saved;
 mod supply_gate;
