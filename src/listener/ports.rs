@@ -197,10 +197,13 @@ impl Ports {
             }
         }
         // what is gone ends last: a narrower address takes over from a wildcard without a gap
-        let gone = self.open.extract_if(.., |address, _| !wanted.contains(address));
-        for (address, port) in gone.collect::<Vec<_>>() {
-            self.leave(address, port);
-            changes.push(format!("no longer listening on {address}"));
+        let gone: Vec<_> =
+            self.open.keys().filter(|address| !wanted.contains(address)).copied().collect();
+        for address in gone {
+            if let Some(port) = self.open.remove(&address) {
+                self.leave(address, port);
+                changes.push(format!("no longer listening on {address}"));
+            }
         }
         changes
     }
