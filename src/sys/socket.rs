@@ -166,6 +166,14 @@ pub fn end_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
+/// Ends a listener for every duplicate, in other processes too; who was not accepted is reset.
+///
+/// # Errors
+/// From the kernel: it does not listen.
+pub fn end_listening(listener: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&listener).shutdown(std::net::Shutdown::Read)
+}
+
 /// Keeps a descriptor from programs that this one might run.
 ///
 /// # Errors
