@@ -32,6 +32,7 @@ mod policy_stages;
 mod primaries;
 mod reload;
 mod resolver;
+mod restart;
 mod review_policy;
 mod saved;
 mod supply_gate;
