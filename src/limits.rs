@@ -49,6 +49,15 @@ pub const TCP_IN_FLIGHT: usize = 128;
 pub const TCP_WRITE_STALL: Duration = Duration::from_secs(5);
 /// How long a closed TCP connection is still read from.
 pub const TCP_LINGER: Duration = Duration::from_secs(1);
+/// At a stop, a new TCP connection may still send its first query for this long, and one that
+/// has begun to arrive may become whole.
+pub const TCP_LAST_QUERY: Duration = Duration::from_millis(250);
+/// At a stop, other TCP connections are looked at this long for what has arrived.
+pub const TCP_LAST_LOOK: Duration = Duration::from_millis(10);
+/// [`TCP_LINGER`] at a stop.
+pub const TCP_LAST_LINGER: Duration = Duration::from_millis(100);
+/// A TCP listener that takes no new clients waits this long for handshakes that have begun.
+pub const TCP_LAST_ACCEPT: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, per listening socket.
 pub const TCP_BACKLOG: i32 = 511;
 /// Pause after an accept that failed (no file descriptors left, say).
@@ -137,6 +146,12 @@ pub const GROUPS: usize = 256;
 pub const ZONE_PRIMARIES: usize = 16;
 /// Addresses of the host of one list on the web.
 pub const LIST_ADDRESSES: usize = 64;
+/// Most files in the folder of drop-ins beside the configuration file.
+pub const DROP_INS: usize = 64;
+/// Longest answer to a question of `culvert init`, in octets.
+pub const INIT_LINE: u64 = 8192;
+/// `culvert init` waits this long for the system's resolver.
+pub const INIT_LOOKUP: Duration = Duration::from_secs(10);
 /// Most keys for zone transfers.
 pub const TSIG_KEYS: usize = 256;
 /// Octets of a file with a key's secret, and of a secret as it is written.

@@ -10,7 +10,8 @@ trap 'rm -rf "$work"' EXIT
 dpkg-deb --extract "$deb" "$work/package"
 in_root() {
     systemd-nspawn --quiet --directory="$root" --volatile=overlay --register=no --keep-unit \
-        --private-network --pipe --bind-ro="$work/package:/package" "$@" </dev/null
+        --private-network --pipe --bind-ro="$work/package:/package" "$@" </dev/null \
+        2> >(grep -v nspawn/propagate >&2)
 }
 in_root sh -c '
     set -e

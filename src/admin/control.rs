@@ -2,7 +2,7 @@
 //! that was asked for.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::zones::{self, ZoneText, dump};
 use super::{Operator, Request, owner};
 use crate::limits;
+use crate::sys::accounts;
 
 /// Longest request in octets: a name and a command.
 const REQUEST: u64 = 4096;
@@ -34,8 +35,9 @@ impl Drop for Socket {
 }
 
 /// Binds the socket, readable and writable for owner and group. A socket that nobody answers on
-/// is replaced; one in use is an error, and so is anything that is no socket.
-pub async fn bind(path: &Path) -> io::Result<Socket> {
+/// is replaced; one in use is an error, and so is anything that is no socket. `group` becomes the
+/// socket's group if this host has it; one that may not be given is a warning.
+pub async fn bind(path: &Path, group: Option<&str>) -> io::Result<Socket> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => {
             if UnixStream::connect(path).await.is_ok() {
@@ -58,7 +60,21 @@ pub async fn bind(path: &Path) -> io::Result<Socket> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    if let Some(group) = group {
+        give_to(path, group);
+    }
     Ok(Socket { listener, path: path.to_owned() })
+}
+
+/// A relay that only its own user can command is better than none.
+fn give_to(path: &Path, group: &str) {
+    let Some(id) = accounts::group_id(group) else { return };
+    if let Err(e) = std::os::unix::fs::chown(path, None, Some(id)) {
+        tracing::warn!(
+            "the control socket cannot be given to the group {group} (server.control_group): {e}; \
+             run the relay as root or as a member of it (SupplementaryGroups={group})"
+        );
+    }
 }
 
 /// Serves commands until dropped.
@@ -211,13 +227,24 @@ pub(super) async fn send(path: &Path, request: &Request) -> Result<UnixStream, S
 }
 
 fn cannot(path: &Path, error: &io::Error) -> String {
+    // the socket's group, or that of a folder that does not let us see it
+    let seen =
+        std::fs::metadata(path).or_else(|_| std::fs::metadata(path.parent().unwrap_or(path)));
+    let group = seen.ok().and_then(|meta| accounts::group_name(meta.gid()));
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("{path}: no relay answers here; is it running? (culvert run)")
+            format!("{path}: no relay answers here; is it running? See: systemctl status culvert")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("{path}: not permitted; run as root or as a member of its group")
+            // root's own group is for nobody else
+            match group.filter(|group| group != "root") {
+                Some(group) => format!(
+                    "{path}: not permitted; you are not in the group {group}: sudo usermod -aG \
+                     {group} $USER, and log in again; or use sudo"
+                ),
+                None => format!("{path}: not permitted; use sudo"),
+            }
         }
         _ => format!("{path}: {error}"),
     }

@@ -1,9 +1,12 @@
 //! Exceptions and the suspension of policy as the doors show them, in JSON and in words.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::render::{indented, list, number, text, wrapped};
 use crate::clock;
@@ -63,6 +66,53 @@ pub struct ExceptionCount {
     pub allow: usize,
     /// Names blocked.
     pub block: usize,
+}
+
+/// What an exception does to whom, and until when: what two relays of a pair should agree on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Scope {
+    /// The name; the root stands for all names.
+    pub name: String,
+    /// Names below it too.
+    pub subtree: bool,
+    /// The clients, a prefix; `None`: everybody.
+    pub clients: Option<String>,
+    /// `allow` or `block`.
+    pub verdict: &'static str,
+    /// When it ends, RFC 3339; `None`: it does not.
+    pub until: Option<String>,
+}
+
+impl Scope {
+    /// What these exceptions do, in the order of their names.
+    pub fn of_all(exceptions: &[Arc<Exception>]) -> Vec<Scope> {
+        let mut scopes: Vec<Scope> = exceptions.iter().map(|each| Scope::of(each)).collect();
+        scopes.sort();
+        scopes
+    }
+
+    fn of(exception: &Exception) -> Scope {
+        Scope {
+            name: exception.name.to_string(),
+            subtree: exception.subtree,
+            clients: exception.clients.map(|net| net.to_string()),
+            verdict: match exception.verdict {
+                Verdict::Allow => "allow",
+                Verdict::Block => "block",
+            },
+            until: exception.until.map(clock::rfc3339),
+        }
+    }
+
+    /// 16 hexadecimal digits that stand for all of them.
+    pub fn hash(scopes: &[Scope]) -> String {
+        let mut hash = Sha256::new();
+        for scope in scopes {
+            // names have no line breaks
+            hash.update(format!("{scope:?}\n"));
+        }
+        HEXLOWER.encode(&hash.finalize()[..8])
+    }
 }
 
 impl Shown {

@@ -52,6 +52,7 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     let [info] = gauges(&mut registry, [("info", "Name and version of this relay; always 1")]);
     let labels = vec![("name", status.name.clone()), ("version", status.version.to_owned())];
     info.get_or_create(&labels).set(1);
+    compared(&mut registry, status);
     registry.register("log_written", "Log records written", ConstCounter::new(status.log.written));
     registry.register("log_dropped", "Log records lost", ConstCounter::new(status.log.dropped));
     exceptions(&mut registry, status);
@@ -61,6 +62,20 @@ pub(super) fn text(status: &Status) -> Result<String, fmt::Error> {
     let mut out = String::new();
     encode(&mut out, &registry)?;
     Ok(out)
+}
+
+/// What should be the same on the two relays of a pair.
+fn compared(registry: &mut Registry, status: &Status) {
+    let [config, exceptions] = gauges(
+        registry,
+        [
+            ("config_info", "The configuration in force, in one number; always 1"),
+            ("exceptions_info", "The exceptions in force, in one number; always 1"),
+        ],
+    );
+    for (family, hash) in [(config, &status.config_hash), (exceptions, &status.exceptions_hash)] {
+        family.get_or_create(&vec![("hash", hash.clone())]).set(1);
+    }
 }
 
 fn exceptions(registry: &mut Registry, status: &Status) {
@@ -229,6 +244,7 @@ mod tests {
             mode: Mode::Enforce,
             serial: 7,
             rules: 3,
+            checksum: None,
             triggers: Vec::new(),
             skipped: 0,
             skipped_first: Vec::new(),
@@ -254,7 +270,11 @@ mod tests {
             listeners: Vec::new(),
             tcp_connections: 0,
             upstreams: Vec::new(),
+            config_hash: "00".to_owned(),
+            canary: Default::default(),
             exceptions: Default::default(),
+            exceptions_hash: "00".to_owned(),
+            exception_list: Vec::new(),
             zones,
             cache,
             queries: Vec::new(),

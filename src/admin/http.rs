@@ -1,7 +1,9 @@
-//! HTTP for machines: `/metrics`, `/healthz`, `/status`. Read-only, bounded, loopback by default.
+//! HTTP for machines: `/metrics`, `/healthz`, `/status`. Read-only, bounded, loopback by default;
+//! beyond this host only for those whom the configuration names.
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::Full;
@@ -22,14 +24,19 @@ pub async fn serve(listener: std::net::TcpListener, operator: Arc<dyn Operator>)
     let places = Arc::new(Semaphore::new(limits::STATUS_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, client)) = listener.accept().await else {
             tokio::time::sleep(limits::ACCEPT_BACK_OFF).await;
             continue;
         };
         let operator = Arc::clone(&operator);
+        let own = stream.local_addr().is_ok_and(|own| is_this_host(client, own));
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = respond(request.method(), request.uri().path(), &*operator);
+                let admitted = own || operator.may_see_status(client.ip().to_canonical());
+                let response = match admitted {
+                    true => respond(request.method(), request.uri().path(), &*operator),
+                    false => page(StatusCode::FORBIDDEN, TEXT, NOT_FOR_YOU.to_owned()),
+                };
                 async { Ok::<_, Infallible>(response) }
             });
             let serving = hyper::server::conn::http1::Builder::new()
@@ -43,6 +50,15 @@ pub async fn serve(listener: std::net::TcpListener, operator: Arc<dyn Operator>)
             drop(place);
         });
     }
+}
+
+/// What a host gets that the configuration does not name.
+const NOT_FOR_YOU: &str = "this address is not in status.allow\n";
+
+/// A connection from this host: from loopback, or from the very address that it goes to.
+fn is_this_host(client: SocketAddr, own: SocketAddr) -> bool {
+    let client = client.ip().to_canonical();
+    client.is_loopback() || client == own.ip().to_canonical()
 }
 
 type Page = Response<Full<Bytes>>;

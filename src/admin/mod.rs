@@ -4,9 +4,12 @@
 //!   culvert status|reload|allow|zone|... ───► control (unix socket, one JSON line each way)
 //!   Prometheus, load balancers ─────────────► http    (/metrics, /healthz, /status; read-only)
 //!                                   both ask the Operator, whom the assembly supplies
+//!   culvert healthcheck ────────────► health  (what a status means)
+//!   culvert pair compare ───────────► peer, pair  (the other relay's status, side by side)
 //! ```
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,15 +24,18 @@ use crate::upstream::{ProbeReport, UpstreamStatus};
 use crate::zones::exceptions::Wish;
 use crate::zones::{Difference, SourceKind, ZoneStatus};
 
-use exceptions::{Changed, ExceptionCount, Shown, Suspended};
+use exceptions::{Changed, ExceptionCount, Scope, Shown, Suspended};
 use zones::ZoneText;
 
 pub mod control;
 pub mod exceptions;
 pub mod explain;
 mod exposition;
+pub mod health;
 pub mod http;
 mod owner;
+pub mod pair;
+pub mod peer;
 pub mod render;
 pub mod zones;
 
@@ -43,6 +49,8 @@ pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Operator: Send + Sync + 'static {
     /// State of everything.
     fn status(&self) -> Status;
+    /// Whether a client that is another host may see it over HTTP. IPv4 is not mapped.
+    fn may_see_status(&self, client: IpAddr) -> bool;
     /// Reads the configuration and the zones again. The text says what happened, or why nothing
     /// did.
     fn reload(&self) -> Answering<'_, Result<String, String>>;
@@ -206,8 +214,16 @@ pub struct Status {
     pub tcp_connections: usize,
     /// Upstreams and their backends.
     pub upstreams: Vec<UpstreamStatus>,
+    /// What the configuration in force says, in one short text; for the same version only.
+    pub config_hash: String,
+    /// Names that show whether the service works.
+    pub canary: Canary,
     /// Exceptions made by hand.
     pub exceptions: ExceptionCount,
+    /// All of them in one short text: what they do to which names for whom, and their ends.
+    pub exceptions_hash: String,
+    /// What they do, without who made them and why.
+    pub exception_list: Vec<Scope>,
     /// Policy zones.
     pub zones: Vec<ZoneStatus>,
     /// The cache.
@@ -218,6 +234,15 @@ pub struct Status {
     pub log: LogStatus,
     /// Memory of the policy matcher in octets.
     pub policy_bytes: usize,
+}
+
+/// Names that show whether the service works.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Canary {
+    /// They must resolve.
+    pub resolves: Vec<String>,
+    /// They must be blocked.
+    pub blocked: Vec<String>,
 }
 
 /// State of the cache.

@@ -227,18 +227,25 @@ pub fn cached(name: &str, v: &Value) -> String {
 /// `culvert check`, when nothing is wrong.
 pub fn checked(v: &Value) -> String {
     let mut out = String::new();
+    let unread = number(&v["zones_not_read"]);
     let _ = write!(
         out,
         "{}: good; {}, {}",
         text(&v["file"]),
         counted(number(&v["upstreams"]), "upstream"),
-        counted(list(&v["zones"]).len() as u64, "policy zone"),
+        counted(list(&v["zones"]).len() as u64 + unread, "policy zone"),
     );
+    if unread > 0 {
+        out.push_str(" (not read)");
+    }
     match list(&v["warnings"]).len() as u64 {
         0 => out.push('\n'),
         count => {
             let _ = writeln!(out, ", {}", counted(count, "warning"));
         }
+    }
+    for drop_in in list(&v["files"]).iter().skip(1) {
+        let _ = writeln!(out, "  with {}", text(drop_in));
     }
     for zone in list(&v["zones"]) {
         if let Some(source) = zone["elsewhere"].as_str() {

@@ -19,9 +19,9 @@ const CLIENT: &str = "127.0.0.1";
 
 #[derive(clap::Args)]
 pub(super) struct Explain {
-    /// The name that is asked for
+    /// The name that is asked for, such as www.example.com
     name: String,
-    /// The type that is asked for
+    /// The type that is asked for, such as AAAA or MX
     #[arg(default_value = "A")]
     qtype: String,
     /// The client that asks

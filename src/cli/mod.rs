@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::admin::control;
@@ -16,6 +16,11 @@ use crate::policy::exceptions::Verdict;
 
 mod exceptions;
 mod explain;
+mod health;
+mod init;
+mod pair;
+mod query;
+mod show;
 mod zone_check;
 mod zones;
 
@@ -23,13 +28,17 @@ mod zones;
 const EXIT_CONFIG: u8 = 78;
 /// Where the package installs the configuration.
 const CONFIG: &str = "/etc/culvert/culvert.toml";
+/// Control socket of a configuration that says nothing about it.
+const CONTROL: &str = "/run/culvert/control.sock";
 
 #[derive(Parser)]
 #[command(
     name = "culvert",
     version,
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
-    max_term_width = 80
+    max_term_width = 80,
+    after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \
+                  else,\n2 a wrong command line. The manual: culvert(8), culvert.toml(5)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,9 +56,17 @@ enum Command {
     Check {
         #[command(flatten)]
         config: Config,
+        /// The configuration only: zones are not read
+        #[arg(long)]
+        quick: bool,
         #[command(flatten)]
         form: Form,
     },
+    /// Write this site's service and networks into the configuration, and try them
+    Init(init::Init),
+    /// Show what the files of the configuration say together
+    #[command(subcommand)]
+    Config(show::Show),
     /// Look for mistakes in the file of a policy zone
     CheckZone(zone_check::Asked),
     /// Show listeners, backends, zones, cache and counters of the running relay
@@ -69,6 +86,12 @@ enum Command {
     },
     /// Tell why a client gets an answer: the rule, the way to it, and what undoes it
     Explain(explain::Explain),
+    /// Tell by the exit code whether the running relay serves: answers, resolves,
+    /// blocks, and has policy that is not too old
+    Healthcheck(health::Healthcheck),
+    /// Compare the two relays of a pair
+    #[command(subcommand)]
+    Pair(pair::Pair),
     /// Look into the cache, or forget names
     #[command(subcommand)]
     Cache(Cache),
@@ -77,7 +100,7 @@ enum Command {
     Log(Log),
     /// Let a name through, whatever the zones say
     Allow(exceptions::Except),
-    /// Block a name
+    /// Block a name, whatever the zones say
     Block(exceptions::Except),
     /// List the names let through or blocked by hand, or remove some
     Exceptions(exceptions::Listed),
@@ -98,7 +121,7 @@ enum Command {
         #[arg(long)]
         check: bool,
         /// Address and port of the relay
-        #[arg(long, default_value = "127.0.0.1:5300")]
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5300")]
         listen: std::net::SocketAddr,
     },
     /// Print the configuration file with all keys and their defaults
@@ -109,14 +132,14 @@ enum Command {
 enum Cache {
     /// Show what is cached for a name
     Show {
-        /// The name
+        /// The name, such as www.example.com
         name: String,
         #[command(flatten)]
         at: At,
     },
     /// Forget what is cached for a name
     Flush {
-        /// The name
+        /// The name, such as www.example.com
         name: String,
         /// All names below it too
         #[arg(long)]
@@ -176,16 +199,26 @@ struct At {
     form: Form,
 }
 
+/// All commands with their flags, as `culvert` takes them; the manual pages and the completion are
+/// made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs a command; the exit code says whether it did its job.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run(config.config),
-        Command::Check { config, form } => check(&config.config, form.json),
+        Command::Check { config, quick, form } => check(&config.config, quick, form.json),
+        Command::Init(init) => init.run(),
+        Command::Config(show) => show.run(),
         Command::CheckZone(asked) => zone_check::run(&asked),
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
         Command::Probe { at } => ask(&at, Request::Probe, render::probe),
         Command::Explain(wish) => wish.run(),
+        Command::Healthcheck(check) => check.run(),
+        Command::Pair(pair) => pair.run(),
         Command::Cache(Cache::Show { name, at }) => {
             let request = Request::CacheShow { name: name.clone() };
             ask(&at, request, |v| render::cached(&name, v))
@@ -224,27 +257,30 @@ fn run(config: PathBuf) -> ExitCode {
     }
 }
 
-fn check(config: &Path, as_json: bool) -> ExitCode {
-    match daemon::check(config) {
+fn check(config: &Path, quick: bool, as_json: bool) -> ExitCode {
+    match if quick { daemon::check_quick(config) } else { daemon::check(config) } {
         Ok(checked) => {
             let checked = json!(checked);
             print(&if as_json { format!("{checked}\n") } else { render::checked(&checked) });
             ExitCode::SUCCESS
         }
-        Err(trouble) => {
-            if as_json {
-                let faults = match &trouble {
-                    Trouble::Config(faults) => json!(faults),
-                    Trouble::Loops(faults) => json!(faults),
-                    other => json!([{ "message": other.to_string() }]),
-                };
-                print(&format!("{}\n", json!({ "faults": faults })));
-            } else {
-                eprintln!("{trouble}");
-            }
-            exit_code(&trouble)
-        }
+        Err(trouble) => refuse(&trouble, as_json),
     }
+}
+
+/// Tells what is wrong with the configuration.
+fn refuse(trouble: &Trouble, as_json: bool) -> ExitCode {
+    if as_json {
+        let faults = match trouble {
+            Trouble::Config(faults) => json!(faults),
+            Trouble::Loops(faults) => json!(faults),
+            other => json!([{ "message": other.to_string() }]),
+        };
+        print(&format!("{}\n", json!({ "faults": faults })));
+    } else {
+        eprintln!("{trouble}");
+    }
+    exit_code(trouble)
 }
 
 fn exit_code(trouble: &Trouble) -> ExitCode {
@@ -286,6 +322,8 @@ fn control_path(place: &Place) -> Result<PathBuf, String> {
         Some(path) => Ok(path.clone()),
         None => match config::load(&place.config.config) {
             Ok(settings) => Ok(settings.server.control),
+            // group culvert may command the relay, but the configuration is none of its business
+            Err(_) if config::is_forbidden(&place.config.config) => Ok(CONTROL.into()),
             Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
         },
     }

@@ -25,10 +25,10 @@ const COLUMNS: usize = 80;
 pub(super) struct Asked {
     /// The zone's file
     file: PathBuf,
-    /// Name of the zone; else that of its SOA, or the file's
+    /// Name of the zone; otherwise that of its SOA, or the file's
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
-    /// How the file is spelled
+    /// How the file is written
     #[arg(long, value_enum, default_value = "rpz")]
     format: Format,
     /// The names of a list stand for all names below them too

@@ -28,10 +28,10 @@ const MAX_LIST: usize = 4096;
 /// Longest path of a file, in octets (PATH_MAX of Linux, its closing zero not counted).
 const MAX_FILE_PATH: usize = 4095;
 
-/// What is wrong with a value, and at which octet of the text.
+/// What is wrong with a value, and at which octet of its file.
 pub(super) type Complaints = Vec<(usize, String)>;
 
-/// An entry of a list and the octet of the text where it stands.
+/// An entry of a list and the octet of the text of all files where it stands.
 #[derive(Clone)]
 pub(super) struct At<T> {
     pub(super) at: usize,
@@ -128,14 +128,17 @@ impl FromValue for Algorithm {
 }
 
 /// Reads a value. What does not fit is complained about; of a list the good entries remain.
+/// The value's file begins at the octet `base` of the text of all files.
 pub(super) fn convert(
     kind: &Kind,
     value: &Spanned<DeValue<'_>>,
+    base: usize,
     out: &mut Complaints,
 ) -> Option<Value> {
     match *kind {
         Kind::Bool => bool(value, out).map(Value::Bool),
         Kind::Integer { min, max } => integer(value, min, max, out).map(Value::Integer),
+        Kind::Group => leaf(value, out, spelling::group).map(Value::Text),
         Kind::Label => leaf(value, out, spelling::label).map(Value::Text),
         Kind::Choice(words) => leaf(value, out, |text| choice(text, words)).map(Value::Choice),
         Kind::Duration { min, max } => {
@@ -149,14 +152,18 @@ pub(super) fn convert(
         }
         Kind::Path => leaf(value, out, path).map(Value::Path),
         Kind::Name => leaf(value, out, spelling::domain).map(Value::Name),
-        Kind::Names { min } => list(value, min, out, spelling::domain).map(Value::Names),
-        Kind::Listen => list(value, 1, out, address::listen).map(Value::Listen),
-        Kind::Allow => list(value, 0, out, address::allow).map(Value::Allow),
-        Kind::Networks { min } => list(value, min, out, address::clients).map(Value::Networks),
-        Kind::Addresses { min } => list(value, min, out, address::address).map(Value::Addresses),
+        Kind::Names { min } => list(value, min, base, out, spelling::domain).map(Value::Names),
+        Kind::Listen => list(value, 1, base, out, address::listen).map(Value::Listen),
+        Kind::Allow => list(value, 0, base, out, address::allow).map(Value::Allow),
+        Kind::Networks { min } => {
+            list(value, min, base, out, address::clients).map(Value::Networks)
+        }
+        Kind::Addresses { min } => {
+            list(value, min, base, out, address::address).map(Value::Addresses)
+        }
         Kind::Url => leaf(value, out, url::url).map(Value::Url),
-        Kind::UrlPaths => list(value, 1, out, url::url_path).map(Value::UrlPaths),
-        Kind::Primaries => list(value, 1, out, address::primary).map(Value::Primaries),
+        Kind::UrlPaths => list(value, 1, base, out, url::url_path).map(Value::UrlPaths),
+        Kind::Primaries => list(value, 1, base, out, address::primary).map(Value::Primaries),
         Kind::ListUrl => leaf(value, out, url::list_url).map(Value::Url),
         Kind::Checksum => leaf(value, out, url::checksum).map(Value::Checksum),
         Kind::Base64 => leaf(value, out, tsig::base64).map(Value::Base64),
@@ -214,6 +221,7 @@ fn quantity<T>(
 fn list<T: Eq + Hash + Clone>(
     value: &Spanned<DeValue<'_>>,
     min: usize,
+    base: usize,
     out: &mut Complaints,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<Vec<At<T>>> {
@@ -237,7 +245,7 @@ fn list<T: Eq + Hash + Clone>(
         let at = entry.span().start;
         let Some(value) = leaf(entry, out, &read) else { continue };
         if seen.insert(value.clone()) {
-            good.push(At { at, value });
+            good.push(At { at: base + at, value });
         } else {
             out.push((at, "this entry is in the list already; take it out".to_owned()));
         }

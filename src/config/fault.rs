@@ -1,7 +1,7 @@
 //! What is wrong with a configuration file, and where.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 /// what is wrong and what to write instead. It never holds the path of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The configuration file, as it was named.
+    /// The file of the configuration that has it, as it was named.
     pub file: String,
     /// Line, counted from 1; 0 if the fault is that of the whole file.
     pub line: usize,
@@ -36,7 +36,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of one configuration file in the order of their positions; never empty.
+/// All faults of a configuration, file by file in the order of their positions; never empty.
 ///
 /// As text: a line for each fault, and a closing line with their number. As JSON: an array.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,18 +66,53 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Collects faults while a file is being looked at, and turns offsets into lines and columns.
+/// Collects faults while files are being looked at, and turns offsets into lines and columns.
+///
+/// The files stand one behind the other as if they were one text: an offset says which file is
+/// meant, too.
+#[derive(Default)]
 pub(super) struct Report<'t> {
-    file: String,
-    text: &'t str,
-    /// Offsets at which lines start.
-    lines: Vec<usize>,
+    /// In the order of their offsets. There is one before anything is noted.
+    sources: Vec<Source<'t>>,
     found: Vec<Found>,
     warnings: Vec<Found>,
 }
 
+/// One file.
+struct Source<'t> {
+    file: String,
+    text: &'t str,
+    /// Where it begins in the text of all files.
+    base: usize,
+    /// Offsets at which lines start, in the text of all files.
+    lines: Vec<usize>,
+}
+
+impl<'t> Source<'t> {
+    fn new(file: &Path, text: &'t str, base: usize) -> Source<'t> {
+        let starts = text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(starts).map(|at| base + at).collect();
+        Source { file: file.display().to_string(), text, base, lines }
+    }
+
+    /// The line that holds the octet `at`, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start <= at)
+    }
+
+    /// Number of characters that begin between two octets.
+    fn characters(&self, start: usize, end: usize) -> usize {
+        let range = start.saturating_sub(self.base)..end.saturating_sub(self.base);
+        let octets = self.text.as_bytes().get(range).unwrap_or_default();
+        // octets of the form 10xxxxxx continue a character
+        octets.iter().filter(|&&b| b & 0xc0 != 0x80).count()
+    }
+}
+
 /// A fault whose line and column are not counted yet.
 struct Found {
+    /// Index of its file.
+    source: usize,
     /// The octet of the text; `None` for faults of the whole file.
     at: Option<usize>,
     key: String,
@@ -85,55 +120,100 @@ struct Found {
 }
 
 impl<'t> Report<'t> {
-    pub(super) fn new(file: &Path, text: &'t str) -> Report<'t> {
-        let starts = text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at + 1);
-        let lines = std::iter::once(0).chain(starts).collect();
-        let file = file.display().to_string();
-        Report { file, text, lines, found: Vec::new(), warnings: Vec::new() }
+    /// One more file; what it says stands from the given offset on.
+    pub(super) fn add_source(&mut self, file: &Path, text: &'t str) -> usize {
+        // one octet lies between two files: the end of a file is not the next one's beginning
+        let base = self.sources.last().map_or(0, |last| last.base + last.text.len() + 1);
+        self.sources.push(Source::new(file, text, base));
+        base
+    }
+
+    /// Index of the file that holds the octet `at`.
+    fn source_index(&self, at: usize) -> usize {
+        self.sources.partition_point(|source| source.base <= at).saturating_sub(1)
+    }
+
+    fn source(&self, at: usize) -> &Source<'t> {
+        &self.sources[self.source_index(at)]
     }
 
     /// A fault at the octet `at` of the text.
     pub(super) fn add(&mut self, at: usize, key: &str, message: impl Into<String>) {
-        self.found.push(Found { at: Some(at), key: key.to_owned(), message: message.into() });
+        let source = self.source_index(at);
+        let (key, message) = (key.to_owned(), message.into());
+        self.found.push(Found { source, at: Some(at), key, message });
     }
 
-    /// A fault that has no place in the text.
+    /// A fault of the first file that has no place in its text.
     pub(super) fn whole_file(&mut self, key: &str, message: impl Into<String>) {
-        self.found.push(Found { at: None, key: key.to_owned(), message: message.into() });
+        let (key, message) = (key.to_owned(), message.into());
+        self.found.push(Found { source: 0, at: None, key, message });
+    }
+
+    /// The same of a file that was added last.
+    pub(super) fn whole_last_file(&mut self, message: impl Into<String>) {
+        let source = self.sources.len() - 1;
+        let (key, message) = (String::new(), message.into());
+        self.found.push(Found { source, at: None, key, message });
     }
 
     /// Something at the octet `at` that is accepted, but probably not meant.
     pub(super) fn warn(&mut self, at: usize, key: &str, message: String) {
-        self.warnings.push(Found { at: Some(at), key: key.to_owned(), message });
+        let source = self.source_index(at);
+        self.warnings.push(Found { source, at: Some(at), key: key.to_owned(), message });
     }
 
     /// Makes a fault for the octet `at` without noting it.
     pub(super) fn fault(&self, at: usize, key: &str, message: &str) -> Fault {
-        let line = self.line(at);
-        let column = self.characters(self.lines[line - 1], at) + 1;
+        let source = self.source(at);
+        let line = source.line(at);
+        let column = source.characters(source.lines[line - 1], at) + 1;
         let (key, message) = (key.to_owned(), message.to_owned());
-        Fault { file: self.file.clone(), line, column, key, message }
+        Fault { file: source.file.clone(), line, column, key, message }
     }
 
-    /// The line that holds the octet `at`, counted from 1.
+    /// The line that holds the octet `at` in its file, counted from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|&start| start <= at)
+        self.source(at).line(at)
     }
 
-    /// The text of a line, counted from 1, with its end.
-    pub(super) fn line_text(&self, line: usize) -> &'t str {
-        let start = self.lines[line - 1];
-        &self.text[start..self.lines.get(line).copied().unwrap_or(self.text.len())]
+    /// Where the octet `at` is, for a message about the octet `here`: "line 3", or "line 3 of
+    /// FILE" if that is another file.
+    pub(super) fn place(&self, at: usize, here: usize) -> String {
+        let source = self.source(at);
+        let line = source.line(at);
+        if self.source_index(here) == self.source_index(at) {
+            return format!("line {line}");
+        }
+        format!("line {line} of {}", source.file)
     }
 
-    /// Number of lines.
-    pub(super) fn line_count(&self) -> usize {
-        self.lines.len()
+    /// The text of a line, counted from 1, of the file that holds the octet `at`; with its end.
+    pub(super) fn line_text(&self, at: usize, line: usize) -> &'t str {
+        let source = self.source(at);
+        let start = source.lines[line - 1] - source.base;
+        let end = source.lines.get(line).map_or(source.text.len(), |end| end - source.base);
+        &source.text[start..end]
     }
 
-    /// The file, as it was named.
+    /// Number of lines of the file that holds the octet `at`.
+    pub(super) fn line_count(&self, at: usize) -> usize {
+        self.source(at).lines.len()
+    }
+
+    /// The first file, as it was named.
     pub(super) fn file(&self) -> &str {
-        &self.file
+        &self.sources[0].file
+    }
+
+    /// The file that holds the octet `at`, as it was named.
+    pub(super) fn file_of(&self, at: usize) -> &str {
+        &self.source(at).file
+    }
+
+    /// All files, as they were named, in order.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.sources.iter().map(|source| PathBuf::from(&source.file)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -154,28 +234,24 @@ impl<'t> Report<'t> {
 
     /// What was found, sorted, with lines and columns.
     fn placed(&self, mut found: Vec<Found>) -> Vec<Fault> {
-        found.sort_by_key(|found| found.at);
+        found.sort_by_key(|found| (found.source, found.at));
         let mut faults = Vec::with_capacity(found.len());
         // columns are counted on from the fault before: a long line is not read again each time
-        let (mut last_line, mut last_at, mut column) = (0, 0, 0);
-        for Found { at, key, message } in found {
-            let line = at.map_or(0, |at| self.line(at));
+        let (mut last_start, mut last_at, mut column) = (usize::MAX, 0, 0);
+        for Found { source, at, key, message } in found {
+            let source = &self.sources[source];
+            let line = at.map_or(0, |at| source.line(at));
             if let Some(at) = at {
-                if line != last_line {
-                    (last_line, last_at, column) = (line, self.lines[line - 1], 1);
+                let start = source.lines[line - 1];
+                if start != last_start {
+                    (last_start, last_at, column) = (start, start, 1);
                 }
-                column += self.characters(last_at, at);
+                column += source.characters(last_at, at);
                 last_at = at;
             }
-            faults.push(Fault { file: self.file.clone(), line, column, key, message });
+            let column = if at.is_some() { column } else { 0 };
+            faults.push(Fault { file: source.file.clone(), line, column, key, message });
         }
         faults
-    }
-
-    /// Number of characters that begin between two octets of the text.
-    fn characters(&self, start: usize, end: usize) -> usize {
-        let octets = self.text.as_bytes().get(start..end).unwrap_or_default();
-        // octets of the form 10xxxxxx continue a character
-        octets.iter().filter(|&&b| b & 0xc0 != 0x80).count()
     }
 }

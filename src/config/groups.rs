@@ -44,8 +44,8 @@ pub(super) fn resolve(
         resolver.required(part, "clients");
         let name: Option<String> = part.given("name");
         if let Some(first) = name.clone().and_then(|name| names.insert(name, part.at("name"))) {
-            let line = resolver.report.line(first);
-            resolver.fault(part, "name", format!("the name is taken already, on line {line}"));
+            let place = resolver.report.place(first, part.at("name"));
+            resolver.fault(part, "name", format!("the name is taken already, on {place}"));
         }
         let name = name.unwrap_or_else(|| format!("number {}", index + 1));
         let clients = clients(part, &name, &mut owners, resolver);
@@ -72,9 +72,9 @@ fn clients(
             }
             Entry::Occupied(taken) => {
                 let Owner { group: other, at: first } = taken.get();
-                let line = resolver.report.line(*first);
+                let place = resolver.report.place(*first, at);
                 let message = format!(
-                    "{value} is in group {group} here and in group {other} on line {line}; \
+                    "{value} is in group {group} here and in group {other} on {place}; \
                      take it out of one"
                 );
                 resolver.report.add(at, part.key("clients"), message);

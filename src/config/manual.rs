@@ -11,8 +11,9 @@ const WIDTH: usize = 90;
 /// value, take its `#` away, and that of the header above it.
 pub fn template() -> String {
     let mut out = String::from(
-        "# Every setting of Culvert with its default. Copy what you need into culvert.toml:\n\
-         # take the \"#\" in front of a key away, and that in front of its [section].\n\
+        "# Every setting of Culvert with its default. Copy what you need into culvert.toml, or\n\
+         # into a file of your own in culvert.d/, which is read after it and wins: take the \"#\"\n\
+         # in front of a key away, and that in front of its [section].\n\
          # `culvert check` tells whether the result is good. The manual is docs/CONFIG.md.\n",
     );
     for section in SECTIONS {
@@ -71,8 +72,8 @@ pub fn markdown() -> String {
 const INTRODUCTION: &str = "\
 # Configuration
 
-Culvert reads one file, `/etc/culvert/culvert.toml`, in [TOML](https://toml.io). The smallest
-useful file is one `[[upstream]]`:
+Culvert reads `/etc/culvert/culvert.toml`, in [TOML](https://toml.io), and then the drop-ins
+beside it, `/etc/culvert/culvert.d/*.toml`. The smallest useful file is one `[[upstream]]`:
 
 ```toml
 [[upstream]]
@@ -80,19 +81,38 @@ url = \"https://doh.example/dns-query\"
 addresses = [\"192.0.2.1\", \"192.0.2.2\"]
 ```
 
-- `culvert check` finds every fault of the file in one go, with line, column, key and the nearest
-  known key. It runs the code that the start and the reload run: what it accepts starts.
+- `culvert check` finds every fault of all files in one go, with file, line, column, key and the
+  nearest known key. It runs the code that the start and the reload run: what it accepts starts.
 - Unknown keys are faults. What is accepted but probably not meant is a warning: `culvert check`
   tells it, the start and the reload log it.
 - Durations and sizes carry units: `\"200ms\"`, `\"30s\"`, `\"1h30m\"`, `\"1d\"`; `\"64 MiB\"`,
   `\"10MB\"`.
-- Relative paths start at the folder of the configuration file.
+- Relative paths start at the folder of the main file, in drop-ins too.
 - Lists are lists even with one entry: `[\"192.0.2.1\"]`. No entry may occur twice.
 - The path of a URL is a secret, and so is what a key signs with. Neither is in any message, log
   or metric.
-- The file has at most 1 MiB, and a list at most 4096 entries.
+- All files together have at most 1 MiB, and a list at most 4096 entries.
 - An upstream must not be one of our own listeners. With \"interfaces:PORT\" or a wildcard address
   this covers all loopback addresses, and at the start the addresses of the host.
+
+## Drop-ins
+
+The folder of drop-ins has the main file's name with `.d` at its end: `culvert.d` belongs to
+`culvert.toml`. Its files are read in the order of their names (`10-site.toml` before
+`20-guests.toml`). Hidden files, names that do not end in `.toml` and folders are passed over; the
+folder may be missing, and has at most 64 files. A fault in a drop-in is as fatal as one in the
+main file, and each file is checked by itself, also where a later one replaces what it says.
+
+| What | How files are put together |
+|---|---|
+| `[server]`, `[cache]`, `[log]` and all other sections that there is one of | Key by key: the later file wins. A list is replaced as a whole. |
+| `[local.hosts]` | Name by name: the later file wins. |
+| `[[upstream]]`, `[[group]]`, `[[tsig]]` by `name`, `[[policy]]` by `zone` | A section with the name of one in an earlier file takes its place, as a whole: nothing of the earlier one is left. Others follow behind in order. |
+| `[[route]]` | All of them hold. |
+
+Within one file a name is given once. `culvert config show` prints what holds in the end, and the
+file and line each value comes from. `culvert init` asks for the service and the networks of this
+site and writes `culvert.d/10-site.toml`.
 
 `etc/culvert.template.toml` has the same settings as a file to copy from. Both are made from the
 program's own table of settings.
@@ -144,4 +164,48 @@ fn capital(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_ascii_uppercase());
     first.into_iter().chain(chars).collect()
+}
+
+/// One section of the manual page culvert.toml(5).
+#[derive(Debug)]
+pub struct Chapter {
+    /// The header as it stands in the file; empty for the file's top.
+    pub header: String,
+    /// What the section is for.
+    pub help: String,
+    /// Its keys.
+    pub keys: Vec<Entry>,
+}
+
+/// One key of the manual page culvert.toml(5).
+#[derive(Debug)]
+pub struct Entry {
+    /// The key within its section.
+    pub key: &'static str,
+    /// What it takes, in words.
+    pub takes: String,
+    /// What holds without it, as a sentence; a value of TOML stands between backquotes.
+    pub without: String,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// All sections with their keys, for the manual page culvert.toml(5).
+pub fn chapters() -> Vec<Chapter> {
+    let entry = |setting: &'static Setting| Entry {
+        key: setting.key(),
+        takes: setting.kind.describe(),
+        without: match setting.missing {
+            Missing::Default(value) => format!("Default: `{value}`."),
+            Missing::Means(what, _) => format!("Without it: {what}."),
+            Missing::Fault(_) => "Must be given.".to_owned(),
+        },
+        help: setting.help,
+    };
+    let chapter = |section: &'static Section| Chapter {
+        header: if section.path.is_empty() { String::new() } else { section.header() },
+        help: section_text(section),
+        keys: settings_of(section.path).map(entry).collect(),
+    };
+    SECTIONS.iter().map(chapter).collect()
 }

@@ -1,29 +1,34 @@
-//! The configuration file: from its text to every room's settings, or to a list of faults.
+//! The configuration: from the text of its files to every room's settings, or to a list of faults.
 //!
 //! One loader serves `culvert check`, the start and the reload: what the check accepts starts,
 //! and what it refuses never runs. Loading has no side effects: nothing is created, bound or
 //! looked up, and the files that are named are only opened for reading.
 //!
 //! ```text
-//!  culvert.toml ──► TOML with spans ──► walk ────────► Document ──► resolve ──────► Settings
-//!                        │                │  one typed value         │ defaults, files,
-//!                        │                │  per known key           │ references, loops
-//!                   syntax faults   unknown keys, types,        what keys mean
-//!                        │          ranges, spellings           to each other
-//!                        └────────────────┴──────────┬───────────────┘
-//!   table: every key, once ──► walk               Faults: all of them, in the file's order;
+//!  culvert.toml ─┐  each file by itself                all files together
+//!  culvert.d/*  ─┴─► TOML with spans ──► walk ──┐ ┌──► Document ──► resolve ──────► Settings
+//!                        │                │     └─┘         │ defaults, files,
+//!                        │                │  one typed      │ references, loops
+//!                   syntax faults         │  value per      what keys mean
+//!                        │      unknown keys, types, ...    to each other
+//!                        └────────────────┴──────────┬──────┘
+//!   table: every key, once ──► walk               Faults: all of them, file by file in order;
 //!                                                 warnings travel with good Settings
 //!                          ──► manual: template and docs/CONFIG.md
 //! ```
 //!
-//! `table` is the only place that knows which keys exist, what they take and what they default
+//! //! `table` is the only place that knows which keys exist, what they take and what they default
 //! to. `spelling`, `address`, `quantity` and `url` read single values; `upstreams`, `policies`,
 //! `tsig` and `groups` make sense of whole sections. Nothing here prints a URL's path: it is the
 //! secret that names the operator's account at the service. Nor is a key's secret printed.
+//! `files` finds and reads, `show` tells where every setting comes from, and `site` writes the
+//! drop-in of `culvert init`.
 
 mod address;
 mod convert;
 mod fault;
+mod files;
+mod fingerprint;
 mod groups;
 mod loops;
 mod manual;
@@ -31,6 +36,9 @@ mod policies;
 pub(crate) mod quantity;
 mod resolve;
 mod settings;
+mod show;
+mod shown;
+pub mod site;
 mod spelling;
 mod table;
 mod tsig;
@@ -41,96 +49,99 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use toml::de::DeTable;
 
 pub use address::{Allow, Listen};
 pub use fault::{Fault, Faults};
-pub use manual::{markdown, template};
+pub use files::{Draft, MAX_FILE, drop_in_folder, is_forbidden};
+pub use fingerprint::fingerprint;
+pub use manual::{Chapter, Entry, chapters, markdown, template};
 pub(crate) use resolve::advice;
 pub use settings::*;
+pub use show::{Line, Listing, Origin, show};
+pub use shown::Shown;
+pub use site::Site;
 pub use url::Secret;
 
 use fault::Report;
+use files::{Text, Unreadable, open};
+use walk::Document;
 
-/// The largest configuration file that is read, in octets.
-pub const MAX_FILE: u64 = 1 << 20;
-
-/// Reads and checks the configuration file at `path`.
+/// Reads and checks the configuration: the file at `path` and the drop-ins in the folder beside
+/// it ([`drop_in_folder`]).
 ///
-/// Relative paths in the file are taken from the folder that holds it. On error every fault
-/// that could be found is in the list, sorted by position.
+/// Relative paths in all of them are taken from the folder that holds the main file. On error
+/// every fault that could be found is in the list, file by file, sorted by position.
 pub fn load(path: &Path) -> Result<Settings, Faults> {
-    let text = match read(path) {
-        Ok(text) => text,
-        Err(message) => {
-            let mut report = Report::new(path, "");
-            report.whole_file("", message);
-            return Err(report.into_faults());
-        }
-    };
-    match std::str::from_utf8(&text) {
-        Ok(text) => parse(text, path),
-        Err(error) => {
-            let good = String::from_utf8_lossy(&text[..error.valid_up_to()]);
-            let mut report = Report::new(path, &good);
-            report.add(good.len(), "", "this is not UTF-8 text; save the file as UTF-8");
-            Err(report.into_faults())
-        }
-    }
+    judged(path, &files::read_all(path, None))
 }
 
-/// As [`load`], from a text that is already here; `path` serves for messages and as the place
-/// that relative paths start from.
+/// As [`load`], with a drop-in as it would be.
+pub fn load_with(path: &Path, draft: Draft<'_>) -> Result<Settings, Faults> {
+    judged(path, &files::read_all(path, Some(draft)))
+}
+
+/// As [`load`], from the text of a main file that is already here and without drop-ins; `path`
+/// serves for messages and as the place that relative paths start from.
 pub fn parse(text: &str, path: &Path) -> Result<Settings, Faults> {
-    // the parser skips a byte order mark, but counts it in its spans
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut report = Report::new(path, text);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        walk::syntax(text, table.get_ref(), &errors, &mut report);
-        return Err(report.into_faults());
-    }
-    let document = walk::walk(table.get_ref(), &mut report);
-    let folder = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let folder = folder.parent().unwrap_or(Path::new("/"));
-    let settings = resolve::resolve(&document, folder, &mut report);
-    match settings {
-        Some(settings) if report.is_empty() => Ok(settings),
+    judged(path, &[Text::new(path, text)])
+}
+
+/// The settings of files that were read; the first one is the main file.
+fn judged(main: &Path, files: &[Text]) -> Result<Settings, Faults> {
+    let mut report = Report::default();
+    match resolved(main, files, &mut report) {
+        Some((_, settings)) if report.is_empty() => Ok(settings),
         _ => Err(report.into_faults()),
     }
 }
 
-/// The file's octets, or what is wrong with it and what to do.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
-    let file = open(path)?;
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut text);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if text.len() as u64 > MAX_FILE {
-        return Err("is larger than 1 MiB; this is no configuration file".to_owned());
-    }
-    Ok(text)
+/// The settings, and the document they come from; `None` only if there are faults.
+fn resolved<'t>(
+    main: &Path,
+    files: &'t [Text],
+    report: &mut Report<'t>,
+) -> Option<(Document, Settings)> {
+    let document = merged(files, report)?;
+    let folder = std::path::absolute(main).unwrap_or_else(|_| main.to_path_buf());
+    let folder = folder.parent().unwrap_or(Path::new("/"));
+    let settings = resolve::resolve(&document, folder, report)?;
+    Some((document, settings))
 }
 
-/// Opens a regular file for reading. Pipes and devices are refused, since opening one may block.
-fn open(path: &Path) -> Result<File, String> {
-    let explain = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => "does not exist; create it or correct the path".to_owned(),
-        ErrorKind::PermissionDenied => "may not be read by this user; check owner and mode of \
-            the file and of the folders above it"
-            .to_owned(),
-        _ => format!("cannot be read: {error}"),
-    };
-    let kind = std::fs::metadata(path).map_err(explain)?;
-    if kind.is_dir() {
-        return Err("is a folder; name a file in it".to_owned());
+/// Puts the files together. `None` if one of them cannot be read, or has faults of syntax.
+fn merged<'t>(files: &'t [Text], report: &mut Report<'t>) -> Option<Document> {
+    let mut whole = Some(Document::default());
+    for file in files {
+        let base = report.add_source(&file.path, &file.text);
+        match (walked(file, base, report), &mut whole) {
+            (Some(document), Some(whole)) => whole.add(document),
+            _ => whole = None,
+        }
     }
-    if !kind.is_file() {
-        return Err("is not a regular file".to_owned());
+    whole.map(Document::complete)
+}
+
+/// What one file says, which begins at the octet `base` of the text of all files.
+fn walked(file: &Text, base: usize, report: &mut Report<'_>) -> Option<Document> {
+    match &file.fault {
+        Some(Unreadable::Whole(message)) => {
+            report.whole_last_file(message.clone());
+            return None;
+        }
+        Some(Unreadable::NotText) => {
+            let message = "this is not UTF-8 text; save the file as UTF-8";
+            report.add(base + file.text.len(), "", message);
+            return None;
+        }
+        None => {}
     }
-    File::open(path).map_err(explain)
+    let (table, errors) = DeTable::parse_recoverable(&file.text);
+    if !errors.is_empty() {
+        walk::syntax(&file.text, table.get_ref(), &errors, base, report);
+        return None;
+    }
+    Some(walk::walk(table.get_ref(), base, report))
 }

@@ -75,8 +75,8 @@ pub(super) fn resolve(
             resolver.refuse_reserved(&At { at: part.at("zone"), value: zone }, part.key("zone"));
         }
         if let Some(first) = zone.and_then(|zone| seen.insert(zone, part.at("zone"))) {
-            let line = resolver.report.line(first);
-            resolver.fault(part, "zone", format!("the zone is given already, on line {line}"));
+            let place = resolver.report.place(first, part.at("zone"));
+            resolver.fault(part, "zone", format!("the zone is given already, on {place}"));
         }
         let source = source(part, zone, around, resolver);
         let (Some(zone), Some(source)) = (zone, source) else { continue };
@@ -144,6 +144,15 @@ fn source(
         "primaries" => transfer(part, around, resolver).map(PolicySource::Primaries),
         _ => download(part, resolver).map(PolicySource::Url),
     }
+}
+
+/// True if the key goes with the way that the section's zone comes.
+pub(super) fn goes_with_source(part: &Part, key: &str) -> bool {
+    let way = SOURCES.into_iter().find(|way| part.has(way)).unwrap_or_default();
+    let bound = BOUND.iter().find(|(bound, _)| *bound == key);
+    let fits = bound.is_none_or(|(_, ways)| ways.contains(&way));
+    let of_a_list = key != "subdomains" || part.value::<ZoneFormat>("format") != ZoneFormat::Rpz;
+    fits && of_a_list && !SOURCES.contains(&key)
 }
 
 /// Faults for keys that do not go with the way that the zone comes.

@@ -22,6 +22,7 @@ use super::tsig;
 use super::upstreams::{self, Upstreams};
 use super::walk::{Document, Part};
 use crate::dns::name::Name;
+use crate::sys::accounts;
 
 /// Longest path of a Unix socket in octets (`sun_path` of Linux, its closing zero not counted).
 const MAX_SOCKET_PATH: usize = 107;
@@ -57,6 +58,7 @@ pub(super) fn resolve(
     };
     Some(Settings {
         file: resolver.report.file().into(),
+        files: resolver.report.files(),
         server,
         places: places.into_iter().map(fault).collect(),
         upstreams: list,
@@ -119,6 +121,17 @@ impl Resolver<'_, '_> {
             let message = format!("a socket's path has at most {MAX_SOCKET_PATH} octets");
             self.fault(part, "control", message);
         }
+        let control_group = part.given::<String>("control_group");
+        if let Some(group) = control_group.as_deref().filter(|group| !group.is_empty())
+            && accounts::group_id(group).is_none()
+        {
+            let message = format!(
+                "this host has no group {group}; make it with groupadd --system {group}, or take \
+                 the name of one that there is"
+            );
+            self.fault(part, "control_group", message);
+        }
+        let control_group = part.value::<String>("control_group");
         let listen: Vec<At<Listen>> = match part.has("listen") {
             // no default for what cannot be read: it might seem to be somebody's loop
             true => part.given("listen").unwrap_or_default(),
@@ -133,6 +146,7 @@ impl Resolver<'_, '_> {
             workers: count("workers"),
             state: self.folder.join(part.value::<PathBuf>("state")),
             control,
+            control_group: Some(control_group).filter(|group| !group.is_empty()),
             udp_payload: count("udp_payload") as u16,
             tcp_connections: count("tcp_connections"),
             tcp_per_client: count("tcp_per_client"),
@@ -152,8 +166,8 @@ impl Resolver<'_, '_> {
             for zone in &zones {
                 self.refuse_reserved(zone, part.key("zones"));
                 if let Some(first) = seen.insert(zone.value, zone.at) {
-                    let line = self.report.line(first);
-                    let message = format!("the zone has a route already, on line {line}");
+                    let place = self.report.place(first, zone.at);
+                    let message = format!("the zone has a route already, on {place}");
                     self.report.add(zone.at, part.key("zones"), message);
                 }
             }
@@ -210,7 +224,7 @@ impl Resolver<'_, '_> {
         if listen.is_some_and(|own| server.listen.iter().any(|entry| collides(entry, &own))) {
             self.fault(part, "listen", "server.listen has this address and port already");
         }
-        Status { listen }
+        Status { listen, allow: values(part.value("allow")) }
     }
 
     fn log(&mut self, part: &Part) -> Log {

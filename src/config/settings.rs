@@ -39,11 +39,13 @@ macro_rules! words {
     };
 }
 
-/// Everything the configuration file says, defaults filled in.
+/// Everything the configuration says, defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The file it came from, as it was named.
+    /// The main file, as it was named.
     pub file: PathBuf,
+    /// All files that were read, in order; the main file is the first.
+    pub files: Vec<PathBuf>,
     /// What faces the clients, and the process itself.
     pub server: Server,
     /// Where queries go; the first one is the default. Never empty, names are unique.
@@ -92,6 +94,8 @@ pub struct Server {
     pub state: PathBuf,
     /// Path of the control socket; short enough for a socket address.
     pub control: PathBuf,
+    /// Group of the control socket; `None`: the daemon's own.
+    pub control_group: Option<String>,
     /// Largest UDP answer in octets, and the size our OPT records announce.
     pub udp_payload: u16,
     /// Most TCP connections of all clients together.
@@ -493,4 +497,6 @@ words! {
 pub struct Status {
     /// Where metrics and health are served over HTTP; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Who may ask there besides this host itself.
+    pub allow: Vec<IpNet>,
 }

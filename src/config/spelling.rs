@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::dns::name::Name;
+use crate::sys::accounts::is_shown;
 
 /// Most characters of a value that a message shows.
 const QUOTED: usize = 60;
@@ -80,6 +81,14 @@ pub(super) fn label(text: &str) -> Result<String, String> {
     }
     let cure = "use 1 to 64 letters, digits, \".\", \"_\" or \"-\"";
     Err(format!("{} cannot be a name here; {cure}", quote(text)))
+}
+
+/// The name of a group, or nothing.
+pub(super) fn group(text: &str) -> Result<String, String> {
+    if text.is_empty() || is_shown(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is no name of a group", quote(text)))
 }
 
 #[cfg(test)]

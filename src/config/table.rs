@@ -19,6 +19,8 @@ pub(super) enum Kind {
     },
     /// A short name of the operator's choice.
     Label,
+    /// The name of a group of this host, or nothing.
+    Group,
     Choice(&'static [&'static str]),
     Duration {
         min: Duration,
@@ -157,6 +159,7 @@ impl Kind {
             Kind::Integer { min, max } if min == max => format!("the integer {min}"),
             Kind::Integer { min, max } => format!("an integer, {min} to {max}"),
             Kind::Label => "a short name".to_owned(),
+            Kind::Group => "a group of this host, or \"\"".to_owned(),
             Kind::Choice(words) => format!("one of \"{}\"", words.join("\", \"")),
             Kind::Duration { min, max } => format!("a duration, {}", times(min, max)),
             Kind::Ttl { min, max } => format!("a duration in whole seconds, {}", times(min, max)),
@@ -291,6 +294,9 @@ pub(super) static SETTINGS: &[Setting] = &[
         "Folder for what outlives a restart."),
     key("server.control", Kind::Path, Default("\"/run/culvert/control.sock\""),
         "Socket over which the `culvert` command talks to the daemon; at most 107 octets."),
+    key("server.control_group", Kind::Group, Default("\"culvert\""),
+        "The control socket's group: its members may command the relay. \"\" is none but the \
+         daemon's own. A host without the group \"culvert\" does without."),
     key("server.udp_payload", Kind::Integer { min: 512, max: 4096 }, Default("1232"),
         "Largest UDP answer in octets, and the size that our OPT record announces."),
     key("server.tcp_connections", Kind::Integer { min: 1, max: 1_000_000 }, Default("2000"),
@@ -503,5 +509,9 @@ pub(super) static SETTINGS: &[Setting] = &[
         "Every query is logged too. Can be switched while running; start and stop are logged."),
 
     key("status.listen", Kind::Status, Default("\"127.0.0.1:8053\""),
-        "Where metrics and health are served over HTTP."),
+        "Where metrics and health are served over HTTP. On an address that other hosts reach, \
+         `status.allow` says which of them may ask."),
+    key("status.allow", Kind::Networks { min: 0 }, Default("[]"),
+        "Who may ask there besides this host itself: networks and addresses, of the other relay \
+         of a pair and of the monitoring. What is shown names zones, servers and exceptions."),
 ];

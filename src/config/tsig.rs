@@ -58,8 +58,8 @@ pub(super) fn resolve(parts: &[Part], resolver: &mut Resolver<'_, '_>) -> Keys {
         let name: Option<Name> = part.given("name");
         names.extend(name);
         if let Some(first) = name.and_then(|name| seen.insert(name, part.at("name"))) {
-            let line = resolver.report.line(first);
-            resolver.fault(part, "name", format!("the name is taken already, on line {line}"));
+            let place = resolver.report.place(first, part.at("name"));
+            resolver.fault(part, "name", format!("the name is taken already, on {place}"));
         }
         let algorithm = algorithm(part, resolver);
         let Some((name, secret)) = name.zip(secret(part, name, algorithm, resolver)) else {

@@ -19,6 +19,9 @@ const MAX_ADDRESSES: usize = 64;
 /// Most paths of one upstream.
 const MAX_PATHS: usize = 16;
 
+/// Keys that go with `url` only.
+const WITH_URL: [&str; 4] = ["addresses", "paths", "ca", "standby"];
+
 /// The upstreams of the file.
 pub(super) struct Upstreams {
     /// Those without a fault.
@@ -52,8 +55,8 @@ pub(super) fn resolve(
     for (index, part) in parts.iter().enumerate() {
         let name = part.given("name").unwrap_or_else(|| format!("upstream-{}", index + 1));
         if let Some(first) = seen.insert(name.clone(), part.at("name")) {
-            let line = resolver.report.line(first);
-            resolver.fault(part, "name", format!("the name is taken already, on line {line}"));
+            let place = resolver.report.place(first, part.at("name"));
+            resolver.fault(part, "name", format!("the name is taken already, on {place}"));
         }
         out.names.push(name.clone());
         let kind = match (part.has("url"), part.has("servers")) {
@@ -122,13 +125,21 @@ fn paths(part: &Part, url: &Url, resolver: &mut Resolver<'_, '_>) -> Vec<Secret>
     paths
 }
 
+/// True if the key goes with the kind of upstream that the section is.
+pub(super) fn goes_with_kind(part: &Part, key: &str) -> bool {
+    match part.has("servers") {
+        true => key != "url" && !WITH_URL.contains(&key),
+        false => key != "servers",
+    }
+}
+
 fn plain(
     part: &Part,
     server: &Server,
     resolver: &mut Resolver<'_, '_>,
     places: &mut Places,
 ) -> Option<UpstreamKind> {
-    for key in ["addresses", "paths", "ca", "standby"].into_iter().filter(|key| part.has(key)) {
+    for key in WITH_URL.into_iter().filter(|key| part.has(key)) {
         resolver.fault(part, key, "goes with `url` only; take it out");
     }
     let seen = &mut HashSet::new();

@@ -62,6 +62,15 @@ impl Url {
     }
 }
 
+/// A URL's scheme, host and port, with `hidden` for its path; `hidden` alone if it is no good URL.
+pub(super) fn without_path(text: &str, hidden: &str) -> String {
+    let Ok(mut url) = url(text) else { return hidden.to_owned() };
+    let has_path = url.path.take().is_some();
+    let whole = url.whole();
+    let front = whole.expose().trim_end_matches('/');
+    if has_path { format!("{front}/{hidden}") } else { front.to_owned() }
+}
+
 /// Reads `https://host[:port][/path[?query]]`, with or without the template part `{?dns}` of
 /// RFC 8484 section 4.1.1.
 pub(super) fn url(text: &str) -> Result<Url, String> {

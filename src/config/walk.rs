@@ -1,6 +1,6 @@
 //! Holds the parsed TOML against the table: unknown keys, types, ranges, spellings.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::address::host_address;
 use super::convert::{At, FromValue, Value, convert, type_of};
 use super::fault::Report;
+use super::shown::Shown;
 use super::spelling::{domain, nearest, quote};
 use super::table::{
     Missing, SECTIONS, SETTINGS, Section, Setting, Status, sections_in, settings_of,
@@ -21,7 +22,8 @@ const HOSTS: &str = "local.hosts";
 /// Most addresses of one entry there.
 const MAX_HOST_ADDRESSES: usize = 64;
 
-/// The file after the walk: its sections with typed values.
+/// A file after the walk, or several that were put together: sections with typed values.
+#[derive(Default)]
 pub(super) struct Document {
     parts: BTreeMap<&'static str, Vec<Part>>,
     /// The entries of `local.hosts`.
@@ -29,28 +31,84 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// A section that there is at most one of; without any keys if the file does not have it.
+    /// A section that there is at most one of; without any keys if no file has it.
     pub(super) fn one(&self, path: &'static str) -> &Part {
-        self.all(path).first().expect("walk() puts every single section into the document")
+        self.all(path).first().expect("complete() puts every single section into the document")
     }
 
-    /// The sections of a list, in the order of the file.
+    /// The sections of a list, in the order of the files.
     pub(super) fn all(&self, path: &'static str) -> &[Part] {
         self.parts.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Puts a later file on top. Of a single section its keys win one by one. In a list of
+    /// sections, one with the name of an earlier file's takes the place of that one; all others
+    /// follow behind.
+    pub(super) fn add(&mut self, later: Document) {
+        for (path, parts) in later.parts {
+            let known = self.parts.entry(path).or_default();
+            if path.ends_with("[]") {
+                replace_by_name(known, parts);
+            } else if let Some(known) = known.first_mut() {
+                known.fields.extend(parts.into_iter().flat_map(|part| part.fields));
+            } else {
+                *known = parts;
+            }
+        }
+        let hosts = self.hosts.iter().enumerate();
+        let known: HashMap<Name, usize> =
+            hosts.map(|(index, host)| (host.value.0, index)).collect();
+        for host in later.hosts {
+            match known.get(&host.value.0).and_then(|index| self.hosts.get_mut(*index)) {
+                Some(known) => *known = host,
+                None => self.hosts.push(host),
+            }
+        }
+    }
+
+    /// Adds the single sections that no file has; without them `one` must not be called.
+    pub(super) fn complete(mut self) -> Document {
+        for section in SECTIONS.iter().filter(|section| !section.is_list()) {
+            let parts = self.parts.entry(section.path).or_default();
+            if parts.is_empty() {
+                parts.push(Part::new(section.path, 0));
+            }
+        }
+        self
+    }
+}
+
+/// Puts the sections of a later file into a list. A name that the later file has twice is not
+/// replaced a second time, so that it is told as the fault it is.
+fn replace_by_name(known: &mut Vec<Part>, later: Vec<Part>) {
+    let mut places = HashMap::new();
+    for (index, part) in known.iter().enumerate() {
+        if let Some(name) = part.name() {
+            places.entry(name).or_insert(index);
+        }
+    }
+    for part in later {
+        let place = part.name().and_then(|name| places.remove(&name));
+        match place.and_then(|index| known.get_mut(index)) {
+            Some(known) => *known = part,
+            None => known.push(part),
+        }
     }
 }
 
 /// One section of the file.
 pub(super) struct Part {
     path: &'static str,
-    /// The octet of the text where the section begins.
+    /// The octet of the text of all files where the section begins.
     pub(super) at: usize,
     fields: BTreeMap<&'static str, Field>,
 }
 
-/// A key that the file gives.
+/// A key that a file gives.
 struct Field {
     at: usize,
+    /// The value to show to people; nothing of it is secret.
+    shown: Shown,
     /// `None` if the value is of no use; of a list the good entries.
     value: Option<Value>,
     /// False if there was a complaint.
@@ -60,6 +118,21 @@ struct Field {
 impl Part {
     fn new(path: &'static str, at: usize) -> Part {
         Part { path, at, fields: BTreeMap::new() }
+    }
+
+    /// The name that tells this section of a list from the others, if it has one.
+    fn name(&self) -> Option<String> {
+        let key = if self.path == "policy[]" { "zone" } else { "name" };
+        match self.fields.get(key)?.value.as_ref()? {
+            Value::Text(name) => Some(name.clone()),
+            Value::Name(name) => Some(name.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The keys that are given, each with its value to show and where that stands.
+    pub(super) fn shown(&self, setting: &Setting) -> Option<(&Shown, usize)> {
+        self.fields.get(setting.key()).map(|field| (&field.shown, field.at))
     }
 
     /// The full path of a key of this section.
@@ -109,35 +182,35 @@ pub(super) fn default(setting: &Setting) -> Option<Value> {
     let Missing::Default(text) = setting.missing else { return None };
     let value = DeValue::parse(text).ok()?;
     let mut complaints = Vec::new();
-    let value = convert(&setting.kind, &value, &mut complaints);
+    let value = convert(&setting.kind, &value, 0, &mut complaints);
     value.filter(|_| complaints.is_empty())
 }
 
-/// Walks a table without faults of syntax.
-pub(super) fn walk(table: &DeTable<'_>, report: &mut Report<'_>) -> Document {
-    let mut walk = Walk {
-        report,
-        document: Document { parts: BTreeMap::new(), hosts: Vec::new() },
-        keys_only: false,
-        doubtful: Vec::new(),
-    };
-    walk.section(top(), 0, table);
-    for section in SECTIONS.iter().filter(|section| !section.is_list()) {
-        let parts = walk.document.parts.entry(section.path).or_default();
-        if parts.is_empty() {
-            parts.push(Part::new(section.path, 0));
-        }
-    }
+/// Walks the table of a file without faults of syntax, which begins at the octet `base` of the
+/// text of all files.
+pub(super) fn walk(table: &DeTable<'_>, base: usize, report: &mut Report<'_>) -> Document {
+    let document = Document::default();
+    let mut walk = Walk { report, base, document, keys_only: false, doubtful: Vec::new() };
+    walk.section(top(), base, table);
     walk.document
 }
 
 /// Reports faults of syntax, at most one a line, and the unknown keys that can be told apart
 /// from their consequences. Values behind a broken spot are not judged.
-pub(super) fn syntax(text: &str, table: &DeTable<'_>, errors: &[Error], report: &mut Report<'_>) {
+pub(super) fn syntax(
+    text: &str,
+    table: &DeTable<'_>,
+    errors: &[Error],
+    base: usize,
+    report: &mut Report<'_>,
+) {
     let mut doubtful: Vec<Range<usize>> = Vec::new();
     let mut spots: Vec<(usize, &str)> = errors
         .iter()
-        .map(|error| (error.span().map_or(0, |span| span.start.min(text.len())), error.message()))
+        .map(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            (base + at, error.message())
+        })
         .collect();
     spots.sort_by_key(|(at, _)| *at);
     let mut last = 0;
@@ -149,15 +222,15 @@ pub(super) fn syntax(text: &str, table: &DeTable<'_>, errors: &[Error], report: 
         last = line;
         report.add(at, "", message);
         // keys below a broken header may belong elsewhere
-        let is_header = |line: &usize| report.line_text(*line).trim_start().starts_with('[');
+        let is_header = |line: &usize| report.line_text(base, *line).trim_start().starts_with('[');
         let end = match is_header(&line) {
-            true => (line + 1..=report.line_count()).find(is_header),
+            true => (line + 1..=report.line_count(base)).find(is_header),
             false => Some(line + 1),
         };
         doubtful.push(line..end.unwrap_or(usize::MAX));
     }
-    let document = Document { parts: BTreeMap::new(), hosts: Vec::new() };
-    Walk { report, document, keys_only: true, doubtful }.section(top(), 0, table);
+    let document = Document::default();
+    Walk { report, base, document, keys_only: true, doubtful }.section(top(), base, table);
 }
 
 /// The file's top as a section.
@@ -168,6 +241,8 @@ fn top() -> &'static Section {
 
 struct Walk<'r, 't> {
     report: &'r mut Report<'t>,
+    /// Where the file begins in the text of all files.
+    base: usize,
     document: Document,
     /// Only unknown keys are looked for.
     keys_only: bool,
@@ -176,6 +251,11 @@ struct Walk<'r, 't> {
 }
 
 impl Walk<'_, '_> {
+    /// Where a key or value stands in the text of all files.
+    fn at<T>(&self, thing: &Spanned<T>) -> usize {
+        self.base + thing.span().start
+    }
+
     /// One section: its keys and the sections within it.
     fn section(&mut self, section: &'static Section, at: usize, table: &DeTable<'_>) {
         if section.path == HOSTS {
@@ -184,7 +264,7 @@ impl Walk<'_, '_> {
         let mut part = Part::new(section.path, at);
         for (key, value) in table {
             let name: &str = key.get_ref();
-            let key_at = key.span().start;
+            let key_at = self.at(key);
             let child = sections_in(section.path).find(|(child, _)| *child == name);
             if let Some((_, child)) = child {
                 self.child(child, key_at, value);
@@ -205,11 +285,11 @@ impl Walk<'_, '_> {
         match value.get_ref() {
             DeValue::Table(table) if !section.is_list() => {
                 self.not_yet(section, key_at);
-                self.section(section, value.span().start, table);
+                self.section(section, self.at(value), table);
             }
             DeValue::Array(entries) if section.is_list() => {
                 for entry in entries {
-                    let at = entry.span().start;
+                    let at = self.at(entry);
                     match entry.get_ref() {
                         DeValue::Table(table) => {
                             self.not_yet(section, at);
@@ -257,18 +337,19 @@ impl Walk<'_, '_> {
         setting: &Setting,
         value: &Spanned<DeValue<'_>>,
     ) -> Field {
-        let at = value.span().start;
+        let at = self.at(value);
+        let shown = Shown::of(&setting.kind, value.get_ref());
         if matches!(section.status, Status::NotYet(_)) {
             // the section's header has been answered already
-            return Field { at, value: None, good: false };
+            return Field { at, shown, value: None, good: false };
         }
         let mut complaints = Vec::new();
-        let value = convert(&setting.kind, value, &mut complaints);
+        let value = convert(&setting.kind, value, self.base, &mut complaints);
         let good = complaints.is_empty();
         for (at, message) in complaints {
-            self.report.add(at, setting.path, message);
+            self.report.add(self.base + at, setting.path, message);
         }
-        Field { at, value, good }
+        Field { at, shown, value, good }
     }
 
     fn unknown(&mut self, section: &Section, at: usize, name: &str) {
@@ -299,7 +380,7 @@ impl Walk<'_, '_> {
         }
         let mut seen = HashSet::new();
         for (key, value) in table {
-            let at = key.span().start;
+            let at = self.at(key);
             let shown = quote(key.get_ref());
             let path = format!("{HOSTS}.{}", shown.trim_matches('"'));
             let name = domain(key.get_ref()).and_then(|name| match name {
@@ -323,15 +404,16 @@ impl Walk<'_, '_> {
             _ => std::slice::from_ref(value),
         };
         if entries.is_empty() {
-            self.report.add(value.span().start, path, "the list is empty; give an address");
+            self.report.add(self.at(value), path, "the list is empty; give an address");
         }
         if entries.len() > MAX_HOST_ADDRESSES {
             let message = format!("there are more than {MAX_HOST_ADDRESSES} addresses");
-            self.report.add(value.span().start, path, message);
+            self.report.add(self.at(value), path, message);
             return Vec::new();
         }
         let mut out = Vec::new();
         for entry in entries {
+            let at = self.at(entry);
             let result = match entry.get_ref() {
                 DeValue::String(text) => host_address(text),
                 DeValue::Table(_) => Err("a table is here; write the whole name in quotation \
@@ -341,10 +423,10 @@ impl Walk<'_, '_> {
             };
             match result {
                 Ok(address) if out.contains(&address) => {
-                    self.report.add(entry.span().start, path, "this address is given already");
+                    self.report.add(at, path, "this address is given already");
                 }
                 Ok(address) => out.push(address),
-                Err(message) => self.report.add(entry.span().start, path, message),
+                Err(message) => self.report.add(at, path, message),
             }
         }
         out

@@ -414,11 +414,12 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
         ("server.name", server_name(old) != server_name(new)),
         ("server.workers", workers(old) != workers(new)),
         ("server.control", old.server.control != new.server.control),
+        ("server.control_group", old.server.control_group != new.server.control_group),
         ("server.state", old.server.state != new.server.state),
         ("cache", old.cache != new.cache),
         ("log.hits", old.log.hits != new.log.hits),
         ("log.format", old.log.format != new.log.format),
-        ("status.listen", old.status != new.status),
+        ("status.listen", old.status.listen != new.status.listen),
     ];
     changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect()
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ use crate::zones::promotions::Promotions;
 use crate::zones::{Begin, Terms, Zones};
 
 mod assemble;
+mod check;
 mod exceptions;
 pub mod explain;
 pub mod journal;
@@ -45,6 +46,7 @@ mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
+pub use check::{Checked, check, check_quick, probe};
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
@@ -58,22 +60,10 @@ pub struct Options {
     pub hits: Option<Destination>,
 }
 
-/// What a check found.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Checked {
-    /// The configuration file.
-    pub file: String,
-    /// Upstreams it names.
-    pub upstreams: usize,
-    /// Policy zones, with their rules and skipped records.
-    pub zones: Vec<admin::ZoneSummary>,
-    /// What is accepted but probably not meant.
-    pub warnings: Vec<config::Fault>,
-}
-
 /// Everything that start, reload and check build before anything takes effect.
 struct Plan {
     settings: Settings,
+    config_hash: String,
     acl: Arc<Acl>,
     zones: Zones,
     policy: PolicySet,
@@ -105,6 +95,8 @@ pub struct Relay {
 /// What a reload replaces.
 struct Current {
     settings: Settings,
+    /// The settings in one short text.
+    config_hash: String,
     zones: Zones,
     upstreams: Vec<Arc<Upstream>>,
     probers: Vec<(Arc<Upstream>, AbortHandle)>,
@@ -129,10 +121,15 @@ enum Basis {
 
 impl Current {
     /// What is there at a start, before upstreams and keepers.
-    fn first(settings: Settings, zones: Zones, exceptions: Arc<Exceptions>) -> Current {
+    fn first(
+        (settings, config_hash): (Settings, String),
+        zones: Zones,
+        exceptions: Arc<Exceptions>,
+    ) -> Current {
         let state_folder = settings.server.state.clone();
         let mut current = Current {
             settings,
+            config_hash,
             zones,
             upstreams: Vec::new(),
             probers: Vec::new(),
@@ -156,24 +153,6 @@ impl Current {
     }
 }
 
-/// Reads and builds everything, changes nothing: what `culvert check` accepts starts.
-pub fn check(config: &Path) -> Result<Checked, Trouble> {
-    let settings = config::load(config).map_err(Trouble::Config)?;
-    let sink = Arc::new(Keeper { cache: Arc::new(Cache::new(Default::default(), 1)) });
-    let plan = plan(settings, Known::nothing(Begin::Check), &sink)?;
-    Ok(Checked {
-        file: config.display().to_string(),
-        upstreams: plan.upstreams.len(),
-        zones: plan
-            .zones
-            .status(&plan.policy, &Promotions::default())
-            .iter()
-            .map(admin::ZoneSummary::of)
-            .collect(),
-        warnings: plan.settings.warnings,
-    })
-}
-
 /// Runs the relay until a signal ends it, or until `stop` says so.
 pub fn run(options: Options, stop: watch::Receiver<bool>) -> Result<(), Trouble> {
     sys::raise_open_files();
@@ -189,7 +168,7 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     let mut signals = systemd::Signals::listen()
         .map_err(|e| Trouble::System(format!("signals cannot be received: {e}")))?;
     let settings = config::load(&options.config).map_err(Trouble::Config)?;
-    let control = bind_control(&settings.server.control).await?;
+    let control = bind_control(&settings.server).await?;
     let status = settings.status.listen.and_then(bind_status);
     let relay = Relay::start(options, settings)?;
     let mut tasks = JoinSet::new();
@@ -228,8 +207,9 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
 
 /// The control socket. Another relay on it ends the start; any other fault must not take DNS
 /// away from a network, so it is told and lived with.
-async fn bind_control(path: &Path) -> Result<Option<admin::control::Socket>, Trouble> {
-    match admin::control::bind(path).await {
+async fn bind_control(server: &config::Server) -> Result<Option<admin::control::Socket>, Trouble> {
+    let path = &server.control;
+    match admin::control::bind(path, server.control_group.as_deref()).await {
         Ok(socket) => Ok(Some(socket)),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
             Err(Trouble::System(format!("control socket {}: {e}", path.display())))
@@ -295,23 +275,27 @@ impl<'a> Known<'a> {
     }
 }
 
+/// A fault for every upstream that is one of our own listeners.
+fn refuse_loops(settings: &Settings) -> Result<(), Trouble> {
+    let addresses = sys::socket::host_addresses().map_err(unlisted)?;
+    let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+    let loops = settings.own_address_faults(&addresses);
+    if loops.is_empty() { Ok(()) } else { Err(Trouble::Loops(loops)) }
+}
+
 /// Builds what settings ask for, keeping what is known already.
 fn plan(settings: Settings, known: Known<'_>, sink: &Arc<Keeper>) -> Result<Plan, Trouble> {
     let Known { zones, begin, policy: previous, upstreams, generation } = known;
     let acl = Arc::new(assemble::acl(&settings).map_err(unlisted)?);
-    let addresses = sys::socket::host_addresses().map_err(unlisted)?;
-    let addresses: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
-    let loops = settings.own_address_faults(&addresses);
-    if !loops.is_empty() {
-        return Err(Trouble::Loops(loops));
-    }
+    refuse_loops(&settings)?;
     let sources = assemble::sources(&settings);
     let zones = zones.reconfigured(&sources, begin).map_err(Trouble::Zones)?;
     // reading leaves free memory behind, which the matcher would come on top of
     sys::return_memory();
     let policy = zones.policy(generation, &assemble::terms(&settings), previous);
     let upstreams = assemble::upstreams(&settings, &upstreams, sink)?;
-    Ok(Plan { settings, acl, zones, policy, upstreams })
+    let config_hash = config::fingerprint(&settings);
+    Ok(Plan { settings, config_hash, acl, zones, policy, upstreams })
 }
 
 impl Relay {
@@ -322,7 +306,8 @@ impl Relay {
         let sink = Arc::new(Keeper { cache: Arc::clone(&cache) });
         let state_folder = settings.server.state.clone();
         let known = Known::nothing(Begin::Cold(&state_folder));
-        let Plan { settings, acl, zones, policy, upstreams } = plan(settings, known, &sink)?;
+        let Plan { settings, config_hash, acl, zones, policy, upstreams } =
+            plan(settings, known, &sink)?;
         log_warnings(&settings);
 
         let server_name = assemble::server_name(&settings);
@@ -330,7 +315,7 @@ impl Relay {
         let ledger = Ledger::load(&state_folder);
         let exceptions = ledger.book().exceptions();
         let supply = Supply::start().map_err(|e| Trouble::System(format!("supply thread: {e}")))?;
-        let current = Current::first(settings, zones, exceptions);
+        let current = Current::first((settings, config_hash), zones, exceptions);
         let policy = Arc::new(current.zones.policy(1, &current.terms(), Some(&policy)));
         let settings = &current.settings;
         let desk = Arc::new(current.zones.desk());
@@ -346,13 +331,12 @@ impl Relay {
             let started = Worker::start(worker, road, limits, tcp_now.clone());
             threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
         }
-        let mut ports = Ports::new(threads);
+        let mut ports = Ports::new(threads, systemd::inherited(), systemd::store());
         let wanted = assemble::addresses(settings).map_err(unlisted)?;
         let changes = ports.apply(&wanted);
         assemble::refuse_unbound(settings, &ports.status())?;
-        for change in changes {
-            tracing::info!("{change}");
-        }
+        ports.settle();
+        changes.iter().for_each(listener::Change::log);
 
         let relay = Arc::new(Relay {
             options,
@@ -423,7 +407,7 @@ impl Relay {
 
     /// Puts a plan into force. The order matters: what the new snapshot needs is there before.
     fn apply(self: &Arc<Self>, plan: Plan) -> String {
-        let Plan { settings, acl, zones, policy, upstreams } = plan;
+        let Plan { settings, config_hash, acl, zones, policy, upstreams } = plan;
         let restart = assemble::needs_restart(&self.lock().settings, &settings);
         log_warnings(&settings);
         let warnings = settings.warnings.len();
@@ -438,7 +422,7 @@ impl Relay {
         }
         let mut promoted = None;
         let (old, generation) = self.renew_policy(Basis::All(snapshot), |current| {
-            current.settings = settings;
+            (current.settings, current.config_hash) = (settings, config_hash);
             current.zones = zones;
             promoted = current.settle_promotions();
         });
@@ -501,9 +485,7 @@ impl Relay {
         };
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ports) = ports.as_mut() {
-            for change in ports.apply(&wanted) {
-                tracing::info!("{change}");
-            }
+            ports.apply(&wanted).iter().for_each(listener::Change::log);
         }
         drop(ports);
         if *self.road.snapshot().acl != acl {

@@ -1,19 +1,21 @@
 //! What the operator's doors see of the relay.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::exceptions::Suspension;
-use super::{Relay, assemble, explain};
-use crate::admin::exceptions::{Changed, ExceptionCount, Shown, Suspended};
+use super::{Relay, assemble, check, explain};
+use crate::admin::exceptions::{Changed, ExceptionCount, Scope, Shown, Suspended};
 use crate::admin::zones::ZoneText;
 use crate::admin::{
-    Answering, CacheStatus, CachedAnswer, LogStatus, Operator, Refresh, Status, UpstreamProbe,
+    Answering, CacheStatus, CachedAnswer, Canary, LogStatus, Operator, Refresh, Status,
+    UpstreamProbe,
 };
 use crate::clock::Moment;
+use crate::config::Settings;
 use crate::dns::name::Name;
-use crate::dns::question::Question;
 use crate::dns::{rcode, rtype, text};
 use crate::listener::PortStatus;
 use crate::metrics::Counter;
@@ -64,6 +66,7 @@ impl Operator for Arc<Relay> {
         let (written, dropped) = self.road.reporter().counts();
         let snapshot = self.road.snapshot();
         let listeners = self.port_status();
+        let scopes = Scope::of_all(snapshot.policy.exceptions().list());
         let current = self.lock();
         let monitor = assemble::monitor_only(&current.settings);
         Status {
@@ -77,13 +80,21 @@ impl Operator for Arc<Relay> {
             listeners,
             tcp_connections: self.tcp_limits.open(),
             upstreams: current.upstreams.iter().map(|upstream| upstream.status()).collect(),
+            config_hash: current.config_hash.clone(),
+            canary: canary(&current.settings),
             exceptions: count(snapshot.policy.exceptions().list()),
+            exceptions_hash: Scope::hash(&scopes),
+            exception_list: scopes,
             zones: current.zones.status(&snapshot.policy, &current.promoted),
             cache: self.cache_status(),
             queries,
             log: LogStatus { written, dropped, queries: self.road.reporter().wants_queries() },
             policy_bytes: snapshot.policy.bytes(),
         }
+    }
+
+    fn may_see_status(&self, client: IpAddr) -> bool {
+        self.lock().settings.status.allow.iter().any(|network| network.contains(&client))
     }
 
     fn reload(&self) -> Answering<'_, Result<String, String>> {
@@ -138,12 +149,7 @@ impl Operator for Arc<Relay> {
     fn probe(&self) -> Answering<'_, Vec<UpstreamProbe>> {
         let (upstreams, question) = {
             let current = self.lock();
-            // a name that must resolve tells more than the root does
-            let question = match current.settings.canary.resolves.first() {
-                Some(name) => Question::plain(*name, rtype::A),
-                None => Question::plain(Name::ROOT, rtype::NS),
-            };
-            (current.upstreams.clone(), question)
+            (current.upstreams.clone(), check::probe_question(&current.settings))
         };
         Box::pin(async move {
             let asking = upstreams.iter().map(|upstream| async {
@@ -219,6 +225,12 @@ impl Operator for Arc<Relay> {
     fn zone_dump(&self, zone: &Name) -> Result<ZoneText, String> {
         self.text_of(zone)
     }
+}
+
+fn canary(settings: &Settings) -> Canary {
+    let in_text = |names: &[Name]| names.iter().map(Name::to_string).collect();
+    let canary = &settings.canary;
+    Canary { resolves: in_text(&canary.resolves), blocked: in_text(&canary.blocked) }
 }
 
 fn count(exceptions: &[Arc<Exception>]) -> ExceptionCount {

@@ -1,6 +1,8 @@
-//! systemd and signals: readiness, reload, watchdog, stop.
+//! systemd and signals: readiness, reload, watchdog, stop, sockets that outlive the process.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -13,6 +15,8 @@ use crate::dns::compose::upstream_query;
 use crate::dns::flag;
 use crate::dns::question::Question;
 use crate::dns::rtype;
+use crate::listener::{Inherited, Store};
+use crate::sys;
 
 /// How long the relay may take to answer the watchdog.
 const WATCHDOG_ANSWER: Duration = Duration::from_secs(2);
@@ -30,6 +34,53 @@ pub(super) fn ready(status: &str) {
 /// On the way down.
 pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
+}
+
+/// Listening sockets of the process before this one, and of a socket unit. What is no listening
+/// socket is told and closed.
+pub(super) fn inherited() -> Vec<Inherited> {
+    let sockets = sys::inherited().into_iter().map(|(fd, name)| Inherited::new(fd, name));
+    let known = sockets.filter_map(|socket| socket.map_err(|e| tracing::warn!("{e}")).ok());
+    known.collect()
+}
+
+/// Where sockets are kept for the next process (sd_notify(3) `FDSTORE=1`), if somebody listens.
+pub(super) fn store() -> Option<Box<dyn Store>> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    Some(Box::new(FdStore { failed: AtomicBool::new(false) }))
+}
+
+/// The service manager's store of descriptors.
+struct FdStore {
+    /// One line in the log says it for all.
+    failed: AtomicBool,
+}
+
+impl FdStore {
+    fn told(&self, outcome: std::io::Result<()>) -> bool {
+        if let Err(e) = &outcome
+            && !self.failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "systemd does not keep sockets, so that a restart may lose queries: {e}"
+            );
+        }
+        outcome.is_ok()
+    }
+}
+
+impl Store for FdStore {
+    fn keep(&self, name: &str, socket: BorrowedFd<'_>) -> bool {
+        // an error on the socket is no reason to drop it
+        let unwatched = NotifyState::Custom("FDPOLL=0");
+        let state = [NotifyState::FdStore, NotifyState::FdName(name), unwatched];
+        self.told(sd_notify::notify_with_fds(&state, &[socket]))
+    }
+
+    fn forget(&self, name: &str) {
+        let state = [NotifyState::FdStoreRemove, NotifyState::FdName(name)];
+        self.told(sd_notify::notify(&state));
+    }
 }
 
 /// The signals that mean something here.

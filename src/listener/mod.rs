@@ -9,16 +9,20 @@
 //! ```
 //!
 //! The room knows packets and sockets, not their meaning: whoever implements [`Handler`]
-//! decides. Every worker has a socket of its own on each address (SO_REUSEPORT).
+//! decides. Every worker has a socket of its own on each address (SO_REUSEPORT). Sockets may
+//! come from the process before this one and stay for the one after it (`kept`).
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
+mod holder;
+mod kept;
 pub mod ports;
 mod tcp;
 mod udp;
 
-pub use ports::{PortStatus, Ports, Worker};
+pub use kept::{Inherited, Store};
+pub use ports::{Change, PortStatus, Ports, Worker};
 pub use tcp::TcpLimits;
 
 /// How a query came in.

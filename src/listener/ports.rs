@@ -1,22 +1,26 @@
 //! Which addresses are listened on: bound here, served by the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Handler, Settings, Source, TcpLimits, Transport, tcp, udp};
+use super::kept::{self, Ending, Inherited, Life, Owner, Shelf, Store};
+use super::{Handler, Settings, Source, TcpLimits, Transport, holder, tcp, udp};
 use crate::limits;
-use crate::sys::socket::{self, BindOptions};
+use crate::sys::Protocol;
+use crate::sys::socket::{self, BindOptions, Listening};
 
 /// What the control side tells a worker.
 enum Order {
-    Udp(std::net::UdpSocket, watch::Receiver<bool>),
-    Tcp(std::net::TcpListener, watch::Receiver<bool>),
+    Serve(Listening, Life),
     /// A query of our own, to see that the worker is alive.
     Probe(Arc<[u8]>, oneshot::Sender<()>),
 }
@@ -28,6 +32,12 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Lets it serve one more socket.
+    fn serve(&self, socket: Listening, life: Life) {
+        // a worker only ends when it was told to
+        let _ = self.orders.send(Order::Serve(socket, life));
+    }
+
     /// Starts worker number `index`. It ends when it was told to stop and its tasks are done,
     /// or after [`limits::DRAIN`].
     pub fn start<H: Handler>(
@@ -45,13 +55,13 @@ impl Worker {
                 let (handler, busy) = (Arc::clone(&handler), busy.clone());
                 match order {
                     Order::Probe(query, alive) => probe(&*handler, index, &query, alive),
-                    Order::Udp(socket, stop) => {
-                        spawn_logged(udp::serve(socket, index, handler, stop, busy));
+                    Order::Serve(Listening::Udp(socket), life) => {
+                        spawn_logged(udp::serve(socket, index, handler, life, busy));
                     }
-                    Order::Tcp(socket, stop) => {
+                    Order::Serve(Listening::Tcp(socket), life) => {
                         let (limits, settings) = (Arc::clone(&limits), settings.clone());
-                        let shared = tcp::Shared { limits, settings, stop, busy };
-                        spawn_logged(tcp::serve(socket, index, handler, shared));
+                        let shared = tcp::Shared { limits, settings, busy };
+                        spawn_logged(tcp::serve(socket, index, handler, life, shared));
                     }
                 }
             }
@@ -108,11 +118,65 @@ pub struct PortStatus {
     pub udp: String,
     /// `listening`, or why not.
     pub tcp: String,
+    /// Octets that may wait in each UDP socket, the kernel's bookkeeping included: what comes
+    /// during a restart, or in a burst. The smallest of all workers' sockets.
+    pub receive_buffer: Option<usize>,
+    /// Sockets that were there before this process.
+    pub taken_over: usize,
+}
+
+impl PortStatus {
+    fn not_listening(address: SocketAddr, udp: &str, tcp: &str) -> PortStatus {
+        let (udp, tcp) = (udp.to_owned(), tcp.to_owned());
+        PortStatus { address, udp, tcp, receive_buffer: None, taken_over: 0 }
+    }
+}
+
+/// What became of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is listened on from now on.
+    Listening(SocketAddr),
+    /// It is wanted but cannot be had; why.
+    Failed(SocketAddr, String),
+    /// It is not wanted any more.
+    Closed(SocketAddr),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Listening(address) => write!(f, "listening on {address}"),
+            Change::Failed(address, why) => write!(f, "not listening on {address}: {why}"),
+            Change::Closed(address) => write!(f, "no longer listening on {address}"),
+        }
+    }
+}
+
+impl Change {
+    /// Logs it; an address that cannot be had is a warning.
+    pub fn log(&self) {
+        match self {
+            Change::Failed(..) => tracing::warn!("{self}"),
+            _ => tracing::info!("{self}"),
+        }
+    }
 }
 
 struct Port {
-    stop: watch::Sender<bool>,
+    ending: watch::Sender<Ending>,
     status: PortStatus,
+    /// Under which its sockets are in the store.
+    names: Vec<String>,
+    /// What socket units hold, too.
+    units: Vec<Inherited>,
+}
+
+/// The sockets for one address and transport: one for every worker, or more.
+struct Gathered {
+    claimed: Vec<Inherited>,
+    /// Those bound here, and duplicates of claimed ones.
+    more: Vec<(Listening, Owner)>,
 }
 
 /// All addresses listened on.
@@ -120,20 +184,33 @@ pub struct Ports {
     workers: Vec<Worker>,
     open: BTreeMap<SocketAddr, Port>,
     failed: BTreeMap<SocketAddr, PortStatus>,
+    shelf: Shelf,
+    store: Option<Box<dyn Store>>,
+    /// Names in the store.
+    names: BTreeSet<String>,
+    /// Addresses that may still be open, as answers are in flight there.
+    left: Vec<(SocketAddr, Instant)>,
 }
 
 impl Ports {
-    /// No address yet.
-    pub fn new(workers: Vec<Worker>) -> Ports {
-        Ports { workers, open: BTreeMap::new(), failed: BTreeMap::new() }
+    /// No address yet, but sockets that wait for theirs, and maybe a store for all there will be.
+    pub fn new(
+        workers: Vec<Worker>,
+        inherited: Vec<Inherited>,
+        store: Option<Box<dyn Store>>,
+    ) -> Ports {
+        let names = inherited.iter().filter_map(Inherited::stored_as).map(str::to_owned).collect();
+        let (open, failed, left) = Default::default();
+        Ports { workers, open, failed, shelf: Shelf::new(inherited), store, names, left }
     }
 
     /// Makes the listening addresses these: keeps what is there, binds what is missing, drops
     /// the rest. Addresses that cannot be bound are noted, and tried again at the next call.
-    /// Gives what changed, in words, once per change.
-    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<String> {
+    /// Gives what changed, once per change.
+    pub fn apply(&mut self, wanted: &[SocketAddr]) -> Vec<Change> {
         let mut changes = Vec::new();
         self.failed.retain(|address, _| wanted.contains(address));
+        self.left.retain(|(_, since)| since.elapsed() < limits::DRAIN);
         for &address in wanted {
             if self.open.contains_key(&address) {
                 continue;
@@ -142,27 +219,47 @@ impl Ports {
                 Ok(port) => {
                     self.failed.remove(&address);
                     self.open.insert(address, port);
-                    changes.push(format!("listening on {address}"));
+                    changes.push(Change::Listening(address));
                 }
                 Err(status) => {
                     if self.failed.get(&address) != Some(&status) {
-                        changes.push(format!("not listening on {address}: {}", status.udp));
+                        changes.push(Change::Failed(address, status.udp.clone()));
                     }
                     self.failed.insert(address, status);
                 }
             }
         }
         // what is gone ends last: a narrower address takes over from a wildcard without a gap
-        self.open.retain(|address, port| {
-            let keep = wanted.contains(address);
-            if !keep {
-                // nobody receives the error: the workers may be gone already
-                let _ = port.stop.send(true);
-                changes.push(format!("no longer listening on {address}"));
-            }
-            keep
-        });
+        let gone = self.open.extract_if(.., |address, _| !wanted.contains(address));
+        for (address, port) in gone.collect::<Vec<_>>() {
+            self.leave(address, port);
+            changes.push(Change::Closed(address));
+        }
         changes
+    }
+
+    /// Ends what was inherited and found no address. Called once, when the first addresses are
+    /// in place: what waits in those sockets is answered, and nothing waits there in vain.
+    pub fn settle(&mut self) {
+        for (kept, worker) in self.shelf.surplus().into_iter().zip(self.workers.iter().cycle()) {
+            tracing::info!("{kept} is not needed: what waits in it is answered, then it is closed");
+            forget(self.store.as_deref(), &mut self.names, kept.stored_as());
+            let (_, ending) = watch::channel(Ending::Unwanted);
+            worker.serve(kept.socket, Life { ending, owner: Owner::Process });
+        }
+        self.shelf.iter().for_each(tell_unread);
+    }
+
+    /// Ends an address that is not wanted any more.
+    fn leave(&mut self, address: SocketAddr, port: Port) {
+        for name in &port.names {
+            forget(self.store.as_deref(), &mut self.names, Some(name));
+        }
+        // nobody receives the error: the workers may be gone already
+        let _ = port.ending.send(Ending::Unwanted);
+        self.left.push((address, Instant::now()));
+        port.units.iter().for_each(tell_unread);
+        self.shelf.put_back(port.units);
     }
 
     /// Sends a query of our own to every worker; each answer says that one is alive.
@@ -187,16 +284,23 @@ impl Ports {
         self.open.is_empty()
     }
 
-    /// State of every wanted address.
+    /// State of every wanted address, and of those that wait for somebody to read them.
     pub fn status(&self) -> Vec<PortStatus> {
         let open = self.open.values().map(|port| &port.status);
-        open.chain(self.failed.values()).cloned().collect()
+        let mut status: Vec<_> = open.chain(self.failed.values()).cloned().collect();
+        for kept in self.shelf.iter() {
+            if !status.iter().any(|port| port.address == kept.address) {
+                status.push(PortStatus::not_listening(kept.address, UNREAD, UNREAD));
+            }
+        }
+        status
     }
 
-    /// Stops listening, answers what has arrived, and waits for the workers to end.
+    /// Stops listening, answers what has arrived, and waits for the workers to end. Sockets in
+    /// the store stay open, so that what comes now waits there for the next process.
     pub fn stop(mut self) {
         for port in self.open.values() {
-            let _ = port.stop.send(true);
+            let _ = port.ending.send(Ending::Stop);
         }
         for worker in self.workers.drain(..) {
             drop(worker.orders);
@@ -206,48 +310,161 @@ impl Ports {
         }
     }
 
-    /// We hold a wildcard over the address, or an address under the wildcard, so that whether
-    /// another program holds it cannot be found out by binding.
+    /// A wildcard over the address, or an address under the wildcard, is held by us, or the
+    /// address itself was until now, so that whether another program holds it cannot be found
+    /// out by binding.
     fn overlaps(&self, address: SocketAddr) -> bool {
-        self.open.keys().any(|open| {
-            open.port() == address.port()
-                && open.is_ipv4() == address.is_ipv4()
-                && (open.ip().is_unspecified() || address.ip().is_unspecified())
+        let held = self.open.keys().copied();
+        let held = held.chain(self.left.iter().map(|(left, _)| *left));
+        let mut held = held.chain(self.shelf.iter().map(|kept| kept.address));
+        held.any(|held| {
+            held.port() == address.port()
+                && held.is_ipv4() == address.is_ipv4()
+                && (held == address || held.ip().is_unspecified() || address.ip().is_unspecified())
         })
     }
 
-    /// Binds UDP and TCP sockets for every worker, all or none.
-    fn bind(&self, address: SocketAddr) -> Result<Port, PortStatus> {
-        let refused = |what: &str, e: io::Error| {
-            let reason = format!("{what}: {}", in_words(&e));
-            PortStatus { address, udp: reason.clone(), tcp: reason }
+    /// Finds or binds UDP and TCP sockets for every worker, all or none.
+    fn bind(&mut self, address: SocketAddr) -> Result<Port, PortStatus> {
+        let refused = |what: Protocol, e: io::Error| {
+            let reason = format!("{}: {}", what.as_str(), in_words(&e, address, what));
+            PortStatus::not_listening(address, &reason, &reason)
         };
-        if !self.overlaps(address) {
-            probe_free(address).map_err(|e| refused("UDP", e))?;
-        }
-        let options = BindOptions {
-            free_bind: true,
-            reuse_port: true,
-            receive_buffer: Some(limits::UDP_BUFFER),
-            send_buffer: Some(limits::UDP_BUFFER),
+        let udp = self.gather(Transport::Udp, address).map_err(|e| refused(Protocol::Udp, e))?;
+        let tcp = match self.gather(Transport::Tcp, address) {
+            Ok(tcp) => tcp,
+            Err(e) => {
+                self.shelf.put_back(udp.claimed);
+                return Err(refused(Protocol::Tcp, e));
+            }
         };
-        let (stop, stopped) = watch::channel(false);
-        let mut orders = Vec::new();
-        for worker in &self.workers {
-            let udp = socket::udp(address, &options).map_err(|e| refused("UDP", e))?;
-            let tcp = socket::tcp(address, &options, limits::TCP_BACKLOG)
-                .map_err(|e| refused("TCP", e))?;
-            orders.push((worker, udp, tcp));
-        }
-        for (worker, udp, tcp) in orders {
-            // a worker only ends when it was told to
-            let _ = worker.orders.send(Order::Udp(udp, stopped.clone()));
-            let _ = worker.orders.send(Order::Tcp(tcp, stopped.clone()));
-        }
-        let listening = || "listening".to_owned();
-        let status = PortStatus { address, udp: listening(), tcp: listening() };
-        Ok(Port { stop, status })
+        let (listening, taken_over) =
+            ("listening".to_owned(), udp.claimed.len() + tcp.claimed.len());
+        let status = PortStatus {
+            address,
+            udp: listening.clone(),
+            tcp: listening,
+            receive_buffer: udp.receive_buffer(),
+            taken_over,
+        };
+        let (ending, _) = watch::channel(Ending::NotYet);
+        let mut port = Port { ending, status, names: Vec::new(), units: Vec::new() };
+        self.hand_out(udp, &mut port);
+        self.hand_out(tcp, &mut port);
+        Ok(port)
     }
+
+    /// Sockets that were there before come first, then new ones. Where none can be bound beside
+    /// those, as the service manager bound them, workers share them.
+    fn gather(&mut self, transport: Transport, address: SocketAddr) -> io::Result<Gathered> {
+        let claimed = self.shelf.claim(transport, address, self.workers.len());
+        let more = self.beside(&claimed, transport, address);
+        match more {
+            Ok(more) => Ok(Gathered { claimed, more }),
+            Err(e) => {
+                self.shelf.put_back(claimed);
+                Err(e)
+            }
+        }
+    }
+
+    /// What is needed beside the sockets that were there before.
+    fn beside(
+        &self,
+        claimed: &[Inherited],
+        transport: Transport,
+        address: SocketAddr,
+    ) -> io::Result<Vec<(Listening, Owner)>> {
+        if claimed.is_empty() && transport == Transport::Udp && !self.overlaps(address) {
+            probe_free(address)?;
+        }
+        let mut more = Vec::new();
+        let units = claimed.iter().filter(|kept| kept.owner == Owner::Unit);
+        for kept in units.clone() {
+            more.push((kept.socket.try_clone()?, Owner::Unit));
+        }
+        let mut shared = claimed.iter().cycle();
+        for _ in claimed.len()..self.workers.len() {
+            // a second socket beside a unit's would need its user, and its SO_REUSEPORT
+            let may_bind = units.clone().next().is_none();
+            let bound = if may_bind { kept::bind(transport, address).map(Some) } else { Ok(None) };
+            match (bound, shared.next()) {
+                (Ok(Some(socket)), _) => more.push((socket, Owner::Process)),
+                (_, Some(kept)) => more.push((kept.socket.try_clone()?, kept.owner)),
+                (Err(e), None) => return Err(e),
+                // no worker, no socket
+                (Ok(None), None) => {}
+            }
+        }
+        Ok(more)
+    }
+
+    /// Stores what is new, and gives every worker its socket.
+    fn hand_out(&mut self, gathered: Gathered, port: &mut Port) {
+        let mut sockets = Vec::new();
+        for kept in gathered.claimed {
+            match kept.stored_as() {
+                None => port.units.push(kept),
+                Some(name) => {
+                    port.names.push(name.to_owned());
+                    sockets.push((kept.socket, kept.owner));
+                }
+            }
+        }
+        for (socket, owner) in gathered.more {
+            let name = match owner {
+                Owner::Process => self.keep(&socket, port.status.address),
+                Owner::Store | Owner::Unit => None,
+            };
+            let owner = if name.is_some() { Owner::Store } else { owner };
+            port.names.extend(name);
+            sockets.push((socket, owner));
+        }
+        for ((socket, owner), worker) in sockets.into_iter().zip(self.workers.iter().cycle()) {
+            worker.serve(socket, Life { ending: port.ending.subscribe(), owner });
+        }
+    }
+
+    /// Puts a socket into the store, if there is one, under a name of its own.
+    fn keep(&mut self, socket: &Listening, address: SocketAddr) -> Option<String> {
+        let store = self.store.as_deref()?;
+        let stem = kept::stem(kept::transport(socket), address);
+        let mut names = (0usize..).map(|number| format!("{stem}{number}"));
+        let name = names.find(|name| !self.names.contains(name))?;
+        store.keep(&name, socket.as_fd()).then(|| {
+            self.names.insert(name.clone());
+            name
+        })
+    }
+}
+
+impl Gathered {
+    /// The smallest one; none if the kernel does not tell.
+    fn receive_buffer(&self) -> Option<usize> {
+        let claimed = self.claimed.iter().map(|kept| &kept.socket);
+        let all = claimed.chain(self.more.iter().map(|(socket, _)| socket));
+        all.filter_map(|socket| socket.receive_buffer().ok()).min()
+    }
+}
+
+/// Lets go of what the store has under a name.
+fn forget(store: Option<&dyn Store>, names: &mut BTreeSet<String>, name: Option<&str>) {
+    if let Some(name) = name {
+        names.remove(name);
+        if let Some(store) = store {
+            store.forget(name);
+        }
+    }
+}
+
+/// What a socket unit has, and nobody reads.
+const UNREAD: &str = "nobody reads it: systemd passes it, server.listen does not have it";
+
+fn tell_unread(kept: &Inherited) {
+    tracing::warn!(
+        "systemd passes the {kept}, which server.listen does not have: whoever asks there waits in \
+         vain; name it in server.listen, or take it from the socket unit"
+    );
 }
 
 /// SO_REUSEPORT would share a port with another program of the same user without a word, and
@@ -257,9 +474,9 @@ fn probe_free(address: SocketAddr) -> io::Result<()> {
     socket::udp(address, &options).map(drop)
 }
 
-fn in_words(e: &io::Error) -> String {
+fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol) -> String {
     match e.kind() {
-        io::ErrorKind::AddrInUse => "another program holds this port (see: ss -lunp)".to_owned(),
+        io::ErrorKind::AddrInUse => holder::in_words(address, protocol),
         io::ErrorKind::PermissionDenied => {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }

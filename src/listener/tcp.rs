@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,8 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::kept::{Ending, Leave, Life};
 use super::ports::Busy;
 use super::{Handler, Settings, Source, Step, Transport, unmapped};
+use crate::sys::socket::end_handshakes;
 use crate::{dns, limits};
 
 /// Longest message: what a 16-bit length can say.
@@ -125,52 +129,78 @@ fn host(client: IpAddr) -> IpAddr {
 pub(super) struct Shared {
     pub(super) limits: Arc<TcpLimits>,
     pub(super) settings: watch::Receiver<Settings>,
-    pub(super) stop: watch::Receiver<bool>,
     pub(super) busy: Busy,
 }
 
-/// Accepts connections on one socket until told to stop.
+/// Accepts connections on one socket to the end of its life.
 pub(super) async fn serve<H: Handler>(
     socket: std::net::TcpListener,
     worker: usize,
     handler: Arc<H>,
+    mut life: Life,
     shared: Shared,
 ) -> io::Result<()> {
-    let Shared { limits, settings, mut stop, busy } = shared;
     let listener = TcpListener::from_std(socket)?;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        let Ok((stream, peer)) = accepted else {
-            // out of descriptors or memory: the ones we have must end first
-            sleep(limits::ACCEPT_BACK_OFF).await;
-            continue;
-        };
-        let client = unmapped(peer);
+    let door = Door { worker, handler, ending: life.ending.clone(), shared };
+    let leave = tokio::select! {
+        leave = life.over() => leave,
+        never = door.accept_all(&listener) => never,
+    };
+    if leave == Leave::Empty {
+        // a listener that is closed resets connections that nobody has accepted
+        if let Err(e) = end_handshakes(listener.as_fd()) {
+            tracing::debug!("a listener that is closed may lose who connects this moment: {e}");
+        }
+        let _ = timeout(limits::TCP_LAST_ACCEPT, door.accept_all(&listener)).await;
+    }
+    Ok(())
+}
+
+/// Where connections of one listener come in.
+struct Door<H> {
+    worker: usize,
+    handler: Arc<H>,
+    ending: watch::Receiver<Ending>,
+    shared: Shared,
+}
+
+impl<H: Handler> Door<H> {
+    /// Accepts connections for ever.
+    async fn accept_all(&self, listener: &TcpListener) -> Leave {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, unmapped(peer)),
+                // out of descriptors or memory: the ones we have must end first
+                Err(_) => sleep(limits::ACCEPT_BACK_OFF).await,
+            }
+        }
+    }
+
+    /// Serves a connection in a task of its own, if there is a place for it.
+    fn admit(&self, stream: TcpStream, client: SocketAddr) {
+        let Shared { limits, settings, busy } = &self.shared;
         let mut settings = *settings.borrow();
-        let stranger = !handler.welcomes(client.ip());
+        let stranger = !self.handler.welcomes(client.ip());
         if stranger {
             // one refusal, and goodbye
             settings.tcp_queries = 1;
             settings.tcp_idle = settings.tcp_idle.min(settings.tcp_receive);
         }
         let Some(admitted) = limits.admit(client.ip(), stranger, &settings) else {
-            handler.turned_away(worker);
-            continue;
+            self.handler.turned_away(self.worker);
+            return;
         };
-        let source = Source { client, transport: Transport::Tcp, worker };
+        let source = Source { client, transport: Transport::Tcp, worker: self.worker };
         let connection = Connection {
             source,
-            handler: Arc::clone(&handler),
+            handler: Arc::clone(&self.handler),
             settings,
-            limits: Arc::clone(&limits),
+            limits: Arc::clone(limits),
             held: Arc::default(),
         };
-        let (stop, busy) = (stop.clone(), busy.clone());
+        let (ending, busy) = (self.ending.clone(), busy.clone());
         tokio::spawn(async move {
-            connection.serve(stream, stop).await;
+            connection.serve(stream, ending).await;
             drop((admitted, busy));
         });
     }
@@ -194,47 +224,67 @@ struct Held {
 
 impl<H: Handler> Connection<H> {
     /// Reads queries until the client is done, too slow or at its limit, then waits for what is
-    /// in flight to be answered and written.
-    async fn serve(self, stream: TcpStream, stop: watch::Receiver<bool>) {
+    /// in flight to be answered and written. At the end of serving, what has arrived or is on
+    /// its way is answered first.
+    async fn serve(self, stream: TcpStream, mut ending: watch::Receiver<Ending>) {
         let (mut reader, writer) = stream.into_split();
         let (replies, queue) = mpsc::channel(limits::TCP_WRITE_QUEUE);
         let writing = tokio::spawn(write_all(writer, queue));
-        self.read_all(&mut reader, replies, stop).await;
+        self.read_all(&mut reader, replies, &mut ending).await;
         // ends when the last sender of a reply is gone, or the client does not read
         let _ = writing.await;
-        linger(&mut reader).await;
+        tokio::select! {
+            () = linger(&mut reader, limits::TCP_LINGER) => return,
+            () = over(&mut ending) => {}
+        }
+        linger(&mut reader, limits::TCP_LAST_LINGER).await;
     }
 
     async fn read_all(
         &self,
         reader: &mut OwnedReadHalf,
         replies: mpsc::Sender<Vec<u8>>,
-        mut stop: watch::Receiver<bool>,
+        ending: &mut watch::Receiver<Ending>,
     ) {
         let in_flight = Arc::new(Semaphore::new(limits::TCP_IN_FLIGHT));
         let mut frames = Frames::default();
         let mut left = self.settings.tcp_queries;
         let mut quiet_since = Instant::now();
-        while left > 0 {
+        // the end of serving has come: this is the end of reading
+        let mut last_call = None;
+        while left > 0 && last_call.is_none_or(|end| Instant::now() < end) {
             let limit = match frames.begun {
                 Some(begun) => begun + self.settings.tcp_receive,
                 None => quiet_since + self.settings.tcp_idle,
+            };
+            let awaited = frames.begun.is_some() || left == self.settings.tcp_queries;
+            let limit = match last_call {
+                None => limit,
+                Some(end) if awaited => limit.min(end),
+                Some(end) => end.min(Instant::now() + limits::TCP_LAST_LOOK),
             };
             frames.bytes.reserve(READ);
             let read = tokio::select! {
                 read = reader.read_buf(&mut frames.bytes) => read,
                 () = tokio::time::sleep_until(limit) => {
                     let waiting = in_flight.available_permits() < limits::TCP_IN_FLIGHT;
-                    if frames.begun.is_none() && waiting {
+                    if last_call.is_some() {
+                        // both may have come at a time
+                        reader.try_read_buf(&mut frames.bytes)
+                    } else if frames.begun.is_none() && waiting {
                         // not idle: it waits for us
                         quiet_since = Instant::now();
                         continue;
+                    } else {
+                        return;
                     }
-                    return;
                 }
                 () = replies.closed() => return,
                 () = self.held.too_many.notified() => return,
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = over(ending), if last_call.is_none() => {
+                    last_call = Some(Instant::now() + limits::TCP_LAST_QUERY);
+                    continue;
+                }
             };
             if !matches!(read, Ok(1..)) {
                 return;
@@ -379,11 +429,17 @@ impl Frames {
 
 /// Reads on for a while after the last answer: closing with unread octets would reset the
 /// connection and take answers with it that the client has not read yet.
-async fn linger(reader: &mut OwnedReadHalf) {
+async fn linger(reader: &mut OwnedReadHalf, limit: Duration) {
     let mut scratch = [0; READ];
     let rest = async { while matches!(reader.read(&mut scratch).await, Ok(1..)) {} };
     // a client that goes on sending is cut off here
-    let _ = timeout(limits::TCP_LINGER, rest).await;
+    let _ = timeout(limit, rest).await;
+}
+
+/// Waits until serving ends.
+async fn over(ending: &mut watch::Receiver<Ending>) {
+    // whoever would tell is gone: that is an end, too
+    let _ = ending.wait_for(|ending| *ending != Ending::NotYet).await;
 }
 
 /// Writes replies, all that are ready in one go, until every sender is gone. A client that does

@@ -6,27 +6,28 @@ use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
 
+use super::kept::{Leave, Life};
 use super::ports::Busy;
 use super::{Handler, Source, Step, Transport, is_forged, unmapped};
 use crate::limits;
+use crate::sys::socket::end_datagrams;
 use crate::sys::{self, Inbound, Local, Outbound};
 
-/// Serves one socket until `stop` says so; what has arrived by then is still answered.
+/// Serves one socket to the end of its life; what has arrived by then is still answered.
 pub(super) async fn serve<H: Handler>(
     socket: std::net::UdpSocket,
     worker: usize,
     handler: Arc<H>,
-    mut stop: watch::Receiver<bool>,
+    mut life: Life,
     busy: Busy,
 ) -> io::Result<()> {
     let socket = Arc::new(UdpSocket::from_std(socket)?);
     let mut batch = Batch { inbound: Inbound::new(), outbound: Outbound::new(), worker, busy };
-    loop {
+    let leave = loop {
         tokio::select! {
             ready = socket.readable() => ready?,
-            _ = stop.wait_for(|stop| *stop) => break,
+            leave = life.over() => break leave,
         }
         for _ in 0..limits::BATCHES_IN_A_ROW {
             // "would block" tells the runtime that the queue is empty
@@ -38,6 +39,11 @@ pub(super) async fn serve<H: Handler>(
         }
         // a flood on this socket must not starve the tasks of this worker
         tokio::task::yield_now().await;
+    };
+    if leave == Leave::Empty
+        && let Err(e) = end_datagrams(socket.as_fd())
+    {
+        tracing::debug!("a socket that is closed may lose what comes this moment: {e}");
     }
     // what has arrived is still answered; a flood must not keep this going for ever
     for _ in 0..limits::BATCHES_AT_THE_END {

@@ -20,6 +20,7 @@
 
 pub mod account;
 pub mod action;
+mod checksum;
 pub mod exceptions;
 pub mod local_data;
 pub mod names;

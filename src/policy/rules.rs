@@ -1,12 +1,13 @@
 //! What one loaded policy zone holds before it is frozen into the matcher.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 
 use crate::dns::name::{Name, wire_len};
 use crate::policy::action::{Action, ActionCode};
+use crate::policy::checksum;
 use crate::policy::local_data::{DataIndex, DataList};
 use crate::policy::records::{RecordStore, StoreRules};
 use crate::policy::trigger::TriggerKind;
@@ -53,6 +54,8 @@ pub struct ZoneRules {
     is_edited: bool,
     /// For the next change of the local data.
     index: Handover<DataIndex>,
+    /// What the rules say, in one number, once somebody asked.
+    checksum: OnceLock<u64>,
 }
 
 /// One rule that compares addresses.
@@ -66,6 +69,7 @@ impl ZoneRules {
             change: Handover::default(),
             is_edited: false,
             index: Handover::default(),
+            checksum: OnceLock::new(),
             origin,
             soa: Soa::default(),
             names: NameRules::default(),
@@ -137,6 +141,18 @@ impl ZoneRules {
     /// Leaves the index of the local data for the next change.
     pub fn leave_index(&mut self, index: Option<DataIndex>) {
         self.index = Handover::new(index);
+    }
+
+    /// One number for what the rules say, in whatever order. Made when it is first asked for,
+    /// which takes some tens of milliseconds a million rules: for the thread that loads them,
+    /// when they are complete.
+    pub fn checksum(&self) -> u64 {
+        *self.checksum.get_or_init(|| checksum::of(self))
+    }
+
+    /// The same, if it was made already.
+    pub fn known_checksum(&self) -> Option<u64> {
+        self.checksum.get().copied()
     }
 
     /// Takes what [`ZoneRules::leave_index`] left, if nobody has done so yet.

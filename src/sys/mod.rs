@@ -4,14 +4,17 @@
 //!   listener                     daemon, zones, upstream
 //!      │  queries, replies          │ which addresses, when they change
 //!      ▼                            ▼
-//!   mmsg ── recvmmsg, sendmmsg   socket ── bind, socket options, host addresses
-//!      │                         netlink ─ "an address or a link has changed"
-//!   pktinfo ─ bytes of the       sched ─── nice value of one thread, open files, free memory
-//!             two ends (safe)
+//!   mmsg ── recvmmsg, sendmmsg   socket ── bind, adopt, socket options, host addresses
+//!      │                         inherit ─ descriptors from the service manager
+//!   pktinfo ─ bytes of the       netlink ─ "an address or a link has changed"
+//!             two ends (safe)    sched ─── nice value of one thread, open files, free memory
+//!                                port_owner ─ who holds a port (safe)
+//!                                accounts ─── names of users and groups (safe)
 //! ```
 //!
-//! Linux only. Nothing here knows what DNS is, and nothing here waits, with one exception:
-//! [`Outbound::send`] may wait a few milliseconds for room in a full send buffer.
+//! Linux only. Nothing here knows what DNS is, and nothing here waits, with two exceptions:
+//! [`Outbound::send`] may wait a few milliseconds for room in a full send buffer, and
+//! [`port_owner()`] looks at files of the kernel.
 //!
 //! # Invariants
 //!
@@ -29,21 +32,29 @@
 //!   valid value, and whatever the kernel writes into them is valid too.
 //! - **OPEN**: the descriptor comes from a borrowed or owned socket, so it stays open, and is not
 //!   another file's, for as long as the call lasts.
+//! - **HANDED**: descriptors that the service manager passed belong to this process, and to
+//!   nobody in it until [`inherited`] has given them out, which it does once.
 //!
 //! One more is kept by safe code: lengths that the kernel reports are cut to the size of the
 //! buffer before they are used as an index.
 
+pub mod accounts;
+#[allow(unsafe_code)]
+mod inherit;
 #[allow(unsafe_code)]
 mod mmsg;
 #[allow(unsafe_code)]
 mod netlink;
 mod pktinfo;
+mod port_owner;
 #[allow(unsafe_code)]
 mod sched;
 #[allow(unsafe_code)]
 pub mod socket;
 
+pub use inherit::inherited;
 pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPLY_MAX, send_one};
 pub use netlink::AddressWatch;
 pub use pktinfo::Local;
+pub use port_owner::{PortOwner, Protocol, port_owner};
 pub use sched::{lower_priority, raise_open_files, return_memory};

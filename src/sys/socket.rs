@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use if_addrs::{IfAddr, Interface};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 /// What the operator can choose about a listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,15 +31,7 @@ pub struct BindOptions {
 /// From the kernel: address in use, not of this host, no privilege for a port below 1024.
 pub fn udp(addr: SocketAddr, options: &BindOptions) -> io::Result<UdpSocket> {
     let socket = unbound(addr, Type::DGRAM, Protocol::UDP, options)?;
-    if let Some(size) = options.receive_buffer {
-        socket.set_recv_buffer_size(kernel_size(size))?;
-    }
-    if let Some(size) = options.send_buffer {
-        socket.set_send_buffer_size(kernel_size(size))?;
-    }
-    for (level, name, value) in datagram_options(addr) {
-        set_option(socket.as_fd(), level, name, value)?;
-    }
+    set_up_datagrams(&socket, addr, options)?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }
@@ -60,6 +52,127 @@ pub fn tcp(addr: SocketAddr, options: &BindOptions, backlog: i32) -> io::Result<
     socket.bind(&addr.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
+}
+
+/// A socket that clients reach.
+#[derive(Debug)]
+pub enum Listening {
+    /// Datagrams.
+    Udp(UdpSocket),
+    /// Connections.
+    Tcp(TcpListener),
+}
+
+impl Listening {
+    /// The same socket once more: both read from one queue.
+    ///
+    /// # Errors
+    /// From the kernel: no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Listening> {
+        Ok(match self {
+            Listening::Udp(socket) => Listening::Udp(socket.try_clone()?),
+            Listening::Tcp(socket) => Listening::Tcp(socket.try_clone()?),
+        })
+    }
+
+    /// Octets that may wait in the kernel on the way in, its own bookkeeping included (socket(7)
+    /// `SO_RCVBUF`).
+    ///
+    /// # Errors
+    /// From the kernel.
+    pub fn receive_buffer(&self) -> io::Result<usize> {
+        SockRef::from(self).recv_buffer_size()
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listening::Udp(socket) => socket.as_fd(),
+            Listening::Tcp(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Makes a descriptor from elsewhere one of ours: sees what it is, and sets what [`udp`] and
+/// [`tcp`] set and what can still be set. Gives the address that it is bound to.
+///
+/// # Errors
+/// `InvalidInput` with what it is, if no client can be served by it; else from the kernel.
+pub fn adopt(
+    fd: OwnedFd,
+    options: &BindOptions,
+    backlog: i32,
+) -> io::Result<(Listening, SocketAddr)> {
+    let unfit = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let socket = Socket::from(fd);
+    let kind = socket.r#type().map_err(|_| unfit("not a socket"))?;
+    let address =
+        socket.local_addr()?.as_socket().ok_or_else(|| unfit("not an Internet socket"))?;
+    let protocol = socket.protocol()?;
+    socket.set_nonblocking(true)?;
+    let listening = if kind == Type::DGRAM && protocol == Some(Protocol::UDP) {
+        if socket.peer_addr().is_ok() {
+            return Err(unfit("a UDP socket that is connected to one peer"));
+        }
+        set_up_datagrams(&socket, address, options)?;
+        Listening::Udp(socket.into())
+    } else if kind == Type::STREAM && protocol == Some(Protocol::TCP) {
+        if !socket.is_listener()? {
+            return Err(unfit("a TCP socket that does not listen"));
+        }
+        socket.set_tcp_nodelay(true)?;
+        socket.listen(backlog)?;
+        Listening::Tcp(socket.into())
+    } else {
+        return Err(unfit("neither UDP nor TCP"));
+    };
+    Ok((listening, without_flow(address)))
+}
+
+/// From here on a UDP socket gets nothing new, while what it has got can still be read, and
+/// answered: sockets that share its port get the rest (SO_REUSEPORT), or nobody does.
+///
+/// It is connected to itself, and a connected socket has one peer (udp(7)). This holds for
+/// every duplicate, in other processes too.
+///
+/// # Errors
+/// From the kernel: its address is not of this host any more, so that nothing comes anyway.
+pub fn end_datagrams(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    let address = socket.local_addr()?;
+    socket.connect(&address)
+}
+
+/// From here on a listener takes part in no new handshake, while connections that are on their
+/// way still come: a client sends its SYN again after a second, and finds another listener.
+///
+/// This holds for every duplicate, in other processes too.
+///
+/// # Errors
+/// From the kernel: no memory left.
+pub fn end_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // octet 13 of the TCP header: a SYN (2) without an ACK (16) is dropped, all else passes
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 2;
+    const SYN_OR_ACK: u32 = 18;
+    let op = |code: u32| code as u16;
+    SockRef::from(&listener).attach_filter(&[
+        SockFilter::new(op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS), 0, 0, FLAGS),
+        SockFilter::new(op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K), 0, 0, SYN_OR_ACK),
+        SockFilter::new(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, 1, SYN),
+        SockFilter::new(op(libc::BPF_RET | libc::BPF_K), 0, 0, 0),
+        SockFilter::new(op(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
+    ])
+}
+
+/// Keeps a descriptor from programs that this one might run.
+///
+/// # Errors
+/// From the kernel.
+pub(super) fn close_on_exec(fd: &OwnedFd) -> io::Result<()> {
+    // a flag of the descriptor, whatever it is: the library's method asks the kernel the same
+    SockRef::from(fd).set_cloexec(true)
 }
 
 /// Addresses of this host that a server can be bound to, with port 0, sorted, without doubles.
@@ -116,6 +229,28 @@ fn unbound(
         socket.set_reuse_port(true)?;
     }
     Ok(socket)
+}
+
+/// What only UDP sockets have.
+fn set_up_datagrams(socket: &Socket, addr: SocketAddr, options: &BindOptions) -> io::Result<()> {
+    if let Some(size) = options.receive_buffer {
+        socket.set_recv_buffer_size(kernel_size(size))?;
+    }
+    if let Some(size) = options.send_buffer {
+        socket.set_send_buffer_size(kernel_size(size))?;
+    }
+    for (level, name, value) in datagram_options(addr) {
+        set_option(socket.as_fd(), level, name, value)?;
+    }
+    Ok(())
+}
+
+/// An address with what tells it from others: not the IPv6 flow label.
+fn without_flow(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(_) => addr,
+        SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into(),
+    }
 }
 
 /// Level, name and value of the options for packet info and for ignoring learnt path MTUs.

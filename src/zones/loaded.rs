@@ -99,6 +99,9 @@ impl Loaded {
         };
         let (rules, came, remote) = match copy {
             Some(copy) => {
+                if matches!(source.origin, Origin::Download(_)) {
+                    copy.rules.checksum();
+                }
                 let times = source.times(&copy.rules.soa);
                 let contact = copy.contact.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let heard = contact.as_millis() as u64;
@@ -155,6 +158,7 @@ impl Loaded {
             mode: frozen.map_or(source.settings.mode, |zone| zone.settings.mode),
             serial: rules.soa.serial,
             rules: rules.len(),
+            checksum: rules.known_checksum().map(|sum| format!("{sum:016x}")),
             triggers: TriggerKind::ALL.map(|kind| (kind, rules.counts.by_trigger(kind))).to_vec(),
             skipped: rules.skipped.total,
             skipped_first: in_words(&rules.skipped.first),
@@ -273,6 +277,7 @@ fn fresh(
     let name = &source.settings.name;
     tracing::info!("policy zone {name}: serial {}, {} rules", rules.soa.serial, rules.len());
     log_skipped(source, &rules);
+    rules.checksum();
     let included = rules.included.iter().map(|path| PathBuf::from(&**path));
     let included = included.map(|path| (path.clone(), Stamp::of_read(&path, began))).collect();
     Loaded {

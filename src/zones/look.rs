@@ -387,7 +387,12 @@ async fn fetched(keeper: &Keeper, list: &Download, whole: bool) -> Result<Brough
     let octets = text.len();
     keeper.remote.busy(format!("{host}: making rules of {octets} octets"));
     let (source, said) = (keeper.source.clone(), validators.clone());
-    let rules = heavy(move || download::rules(&text, &said, &source)).await?;
+    let made = move || {
+        download::rules(&text, &said, &source).inspect(|rules| {
+            rules.checksum();
+        })
+    };
+    let rules = heavy(made).await?;
     let rules = rules.map_err(|fault| fault.to_string())?;
     let text =
         format!("{host}: {octets} octets, serial {}, {} rules", rules.soa.serial, rules.len());

@@ -22,6 +22,9 @@ pub struct ZoneStatus {
     pub serial: u32,
     /// Rules it holds.
     pub rules: usize,
+    /// One number for what its rules say, in whatever order: 16 hexadecimal digits. A zone that
+    /// is transferred has none: its serial says as much.
+    pub checksum: Option<String>,
     /// Rules by trigger, in the order of precedence.
     pub triggers: Vec<(TriggerKind, u64)>,
     /// Records that are no usable rules.

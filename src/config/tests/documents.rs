@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::table::{Missing, SECTIONS, SETTINGS, settings_of};
 use crate::config::walk::default;
-use crate::config::{PolicySource, load, markdown, template};
+use crate::config::{PolicySource, Site, load, markdown, template};
 
 fn at_root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -57,16 +57,17 @@ fn both_documents_have_every_key_and_default() {
     assert!(template.contains("\n#version = 1\n") && markdown.contains("\n| `version` | "));
 }
 
+/// The line without its `#`, if that stands right before a key or header.
+fn uncommented(line: &str) -> &str {
+    match line.strip_prefix('#') {
+        Some(key) if !key.is_empty() && !key.starts_with(' ') => key,
+        _ => line,
+    }
+}
+
 #[test]
 fn the_template_uncommented_has_known_keys_with_good_values() {
-    let mut text = String::new();
-    for line in template().lines() {
-        match line.strip_prefix('#') {
-            Some(line) if !line.is_empty() && !line.starts_with(' ') => text.push_str(line),
-            _ => text.push_str(line),
-        }
-        text.push('\n');
-    }
+    let text: String = template().lines().map(|line| format!("{}\n", uncommented(line))).collect();
     let faults = crate::config::parse(&text, &at_root("etc/culvert.toml")).unwrap_err();
     let left: Vec<String> = faults
         .as_slice()
@@ -101,9 +102,25 @@ fn the_table_is_sound() {
 
 #[test]
 fn the_installed_file_loads() {
-    let settings = load(&at_root("etc/culvert.toml")).unwrap_or_else(|faults| panic!("{faults}"));
+    let installed = std::fs::read_to_string(at_root("etc/culvert.toml")).unwrap();
+    let zone_file = at_root("etc/rpz/test.rpz");
+    let here = installed.replace("/usr/share/culvert/rpz/test.rpz", zone_file.to_str().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("culvert.toml");
+    std::fs::write(&file, here).unwrap();
+    let settings = load(&file).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(settings.warnings, []);
     assert_eq!(settings.upstreams.len(), 1);
+    assert_eq!(settings.upstreams[0].name, Site::UPSTREAM);
     let zones: Vec<String> = settings.policies.iter().map(|p| p.zone.to_string()).collect();
-    assert_eq!(zones, ["allow.local", "block.local"]);
-    assert_eq!(settings.policies[1].source, PolicySource::File(at_root("etc/rpz/block.rpz")));
+    assert_eq!(zones, ["test.culvert"]);
+    assert_eq!(settings.policies[0].source, PolicySource::File(zone_file));
+    assert_eq!(settings.canary.blocked[0].to_string(), "blocked.culvert.test");
+
+    // everything that is commented out is good, too, but for the files that are not there
+    let all: String = installed.lines().map(|line| format!("{}\n", uncommented(line))).collect();
+    let faults = crate::config::parse(&all, &file).unwrap_err();
+    let keys: Vec<&str> = faults.as_slice().iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["policy[].file", "policy[].file", "tsig[].secret_file"], "{faults}");
+    assert!(faults.as_slice().iter().all(|f| f.message.contains("does not exist")), "{faults}");
 }

@@ -55,6 +55,7 @@ fn every_default_of_the_server() {
         workers: 0,
         state: PathBuf::from("/var/lib/culvert"),
         control: PathBuf::from("/run/culvert/control.sock"),
+        control_group: Some("culvert".into()),
         udp_payload: 1232,
         tcp_connections: 2000,
         tcp_per_client: 50,
@@ -111,7 +112,10 @@ fn every_other_default() {
     assert_eq!(settings.canary, Canary { resolves: vec![], blocked: vec![] });
     let log = Log { hits: Hits::Journal, format: LogFormat::Json, queries: false };
     assert_eq!(settings.log, log);
-    assert_eq!(settings.status, Status { listen: Some(socket("127.0.0.1:8053")) });
+    assert_eq!(
+        settings.status,
+        Status { listen: Some(socket("127.0.0.1:8053")), allow: Vec::new() }
+    );
 }
 
 #[test]
@@ -156,6 +160,7 @@ outside = "drop"
 workers = 2
 state   = "state"
 control = "/run/culvert/control.sock"
+control_group = "root"
 [[upstream]]
 name      = "service"
 url       = "https://doh.service.example:8443/org_id/fragment{?dns}"

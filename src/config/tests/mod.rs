@@ -1,7 +1,9 @@
 //! Tests of the room as a whole: files in, settings or faults out.
 
 mod documents;
+mod drop_ins;
 mod faults;
+mod fingerprint;
 mod good;
 mod groups;
 mod mutations;
