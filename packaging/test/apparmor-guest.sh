@@ -29,22 +29,22 @@ check "the kernel has AppArmor" says '^Y' cat /sys/module/apparmor/parameters/en
 check "the profile is loaded" grep -q '^culvert (enforce)$' /sys/kernel/security/apparmor/profiles
 check "the service is active" wait_for 120 systemctl is-active culvert.service
 check "and confined by it" confined
-check "it answers over UDP" wait_for 60 says '127\.0\.0\.1' ask +short @127.0.0.1 localhost
-check "it answers over TCP" says '127\.0\.0\.1' ask +tcp +short @127.0.0.1 localhost
-check "it answers over IPv6" says '127\.0\.0\.1' ask +short @::1 localhost
+check "it answers over UDP" wait_for 60 says '^127\.0\.0\.1$' ask +short @127.0.0.1 localhost
+check "it answers over TCP" says '^127\.0\.0\.1$' ask +tcp +short @127.0.0.1 localhost
+check "it answers over IPv6" says '^127\.0\.0\.1$' ask +short @::1 localhost
 check "it blocks the test name" blocked blocked.culvert.test
 check "and says so in the journal" wait_for 30 says 'blocked\.culvert\.test' journal
 ip link add lan0 type dummy
 ip address add 192.168.7.1/24 dev lan0
 ip link set lan0 up
 check "it answers on an address that came later" \
-    wait_for 60 says '127\.0\.0\.1' ask +short @192.168.7.1 localhost
+    wait_for 60 says '^127\.0\.0\.1$' ask +short @192.168.7.1 localhost
 check "metrics over HTTP" says '^culvert_' http /metrics
 check "nothing was denied" none_denied
 
 title "backend, policy and logs"
-check "the backend is there" wait_for 60 says '10\.0\.0\.1' \
-    ask +short @127.0.0.9 -p 5355 q1.example.test
+check "the backend is there" wait_for 60 says '^10\.0\.0\.1$' \
+    ask +short @127.0.0.9 -p 5355 q1.example.com
 cp /opt/test/backend/ca.pem /etc/culvert/keys/ca.pem
 chgrp _culvert /etc/culvert/keys/ca.pem
 chmod 640 /etc/culvert/keys/ca.pem
@@ -73,12 +73,11 @@ pid=$(unit MainPID)
 check "reload" systemctl reload culvert.service
 check "reload keeps the process" [ "$(unit MainPID)" = "$pid" ]
 check "answers come over HTTPS" \
-    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q1.example.test
+    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q1.example.com
 check "a zone comes by transfer" \
     wait_for 60 blocked n9.big.test.invalid
 check "its copy is written" wait_for 60 says 'big\.test' ls /var/lib/culvert/zones
 check "a zone's file in /etc/culvert is read" blocked own.invalid
-check "hits go to a file" wait_for 30 grep -q own.invalid /var/log/culvert/hits.log
 check "a name blocked by hand" culvert block by-hand.invalid --reason test
 check "is blocked" blocked by-hand.invalid
 check "root asks for the status" says 'big\.test' culvert status
@@ -91,15 +90,21 @@ check "another process answers" other "$pid"
 check "confined" confined
 check "the transferred zone is in force" blocked n9.big.test.invalid
 check "and what was blocked by hand" blocked by-hand.invalid
+check "hits go to a file now" wait_for 30 grep -q by-hand.invalid /var/log/culvert/hits.log
+check "answers come over HTTPS" \
+    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q2.example.com
 pid=$(unit MainPID)
 kill -9 "$pid"
 check "after kill -9 another process comes" wait_for 60 other "$pid"
 check "confined" confined
-check "and answers" wait_for 60 says '127\.0\.0\.1' ask +short @127.0.0.1 localhost
+check "and answers" wait_for 60 says '^127\.0\.0\.1$' ask +short @127.0.0.1 localhost
 systemctl stop culvert.service
-systemd-run --quiet --unit=squatter perl -MSocket -e '
-    socket(my $s, PF_INET, SOCK_DGRAM, 0) && bind($s, pack_sockaddr_in(53, INADDR_ANY)) or die $!;
-    sleep 600'
+cat >/opt/test/squatter.pl <<'PERL'
+use Socket;
+socket(my $s, PF_INET, SOCK_DGRAM, 0) && bind($s, pack_sockaddr_in(53, INADDR_ANY)) or die $!;
+sleep 600;
+PERL
+systemd-run --quiet --unit=squatter perl /opt/test/squatter.pl
 wait_for 30 says ':53 ' ss -lun
 check "with port 53 taken it does not start" not systemctl start culvert.service
 check "and names the unit that has it" says 'squatter\.service' journal 20
@@ -118,7 +123,7 @@ check "it is stopped" not systemctl is-active culvert.service
 check "dpkg --install" dpkg --install /opt/test/culvert.deb
 check "the service is active" wait_for 60 systemctl is-active culvert.service
 check "and confined" confined
-check "it answers" wait_for 60 says '127\.0\.0\.1' ask +short @127.0.0.1 localhost
+check "it answers" wait_for 60 says '^127\.0\.0\.1$' ask +short @127.0.0.1 localhost
 check "nothing was denied" none_denied
 
 title "the test itself"
