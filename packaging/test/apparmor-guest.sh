@@ -101,7 +101,7 @@ check "and answers" wait_for 60 says '^127\.0\.0\.1$' ask +short @127.0.0.1 loca
 systemctl stop culvert.service
 cat >/opt/test/squatter.pl <<'PERL'
 use Socket;
-socket(my $s, PF_INET, SOCK_DGRAM, 0) && bind($s, pack_sockaddr_in(53, INADDR_ANY)) or die $!;
+socket(S, PF_INET, SOCK_DGRAM, 0) && bind(S, pack_sockaddr_in(53, INADDR_ANY)) or die $!;
 sleep 600;
 PERL
 systemd-run --quiet --unit=squatter perl /opt/test/squatter.pl
