@@ -3,12 +3,14 @@
 #   DNS over HTTPS on 127.0.0.1:8443, plain DNS and zone transfers on 127.0.0.1:5355,
 #   lab.example with any name (10.0.0.1), big.policy with RULES policy rules.
 #   backend.sh FOLDER RULES        then: named -f -c FOLDER/named.conf
+# Names under test are no use for queries: the relay itself says that they do not exist.
 set -eu
 folder=$1 rules=$2
 mkdir -p "$folder"
 cd "$folder"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
     -subj '/CN=doh.lab.example' -addext 'subjectAltName=DNS:doh.lab.example' \
+    -addext 'basicConstraints=critical,CA:FALSE' \
     -keyout key.pem -out ca.pem 2>/dev/null
 cat >example.zone <<'END'
 $TTL 60
