@@ -67,6 +67,9 @@ _culvert() {
             culvert,reload)
                 cmd="culvert__subcmd__reload"
                 ;;
+            culvert,resolver)
+                cmd="culvert__subcmd__resolver"
+                ;;
             culvert,run)
                 cmd="culvert__subcmd__run"
                 ;;
@@ -175,6 +178,9 @@ _culvert() {
             culvert__subcmd__help,reload)
                 cmd="culvert__subcmd__help__subcmd__reload"
                 ;;
+            culvert__subcmd__help,resolver)
+                cmd="culvert__subcmd__help__subcmd__resolver"
+                ;;
             culvert__subcmd__help,run)
                 cmd="culvert__subcmd__help__subcmd__run"
                 ;;
@@ -213,6 +219,15 @@ _culvert() {
                 ;;
             culvert__subcmd__help__subcmd__policy,suspend)
                 cmd="culvert__subcmd__help__subcmd__policy__subcmd__suspend"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,set)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__set"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,status)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__status"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,unset)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__unset"
                 ;;
             culvert__subcmd__help__subcmd__zone,accept)
                 cmd="culvert__subcmd__help__subcmd__zone__subcmd__accept"
@@ -283,6 +298,30 @@ _culvert() {
             culvert__subcmd__policy__subcmd__help,suspend)
                 cmd="culvert__subcmd__policy__subcmd__help__subcmd__suspend"
                 ;;
+            culvert__subcmd__resolver,help)
+                cmd="culvert__subcmd__resolver__subcmd__help"
+                ;;
+            culvert__subcmd__resolver,set)
+                cmd="culvert__subcmd__resolver__subcmd__set"
+                ;;
+            culvert__subcmd__resolver,status)
+                cmd="culvert__subcmd__resolver__subcmd__status"
+                ;;
+            culvert__subcmd__resolver,unset)
+                cmd="culvert__subcmd__resolver__subcmd__unset"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,help)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__help"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,set)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__set"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,status)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__status"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,unset)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__unset"
+                ;;
             culvert__subcmd__zone,accept)
                 cmd="culvert__subcmd__zone__subcmd__accept"
                 ;;
@@ -350,7 +389,7 @@ _culvert() {
 
     case "${cmd}" in
         culvert)
-            opts="-h -V --help --version run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy demo template help"
+            opts="-h -V --help --version run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy resolver demo template help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -840,7 +879,7 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__help)
-            opts="run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy demo template help"
+            opts="run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy resolver demo template help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1192,6 +1231,62 @@ _culvert() {
         culvert__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver)
+            opts="set unset status"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__set)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__unset)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1749,6 +1844,160 @@ _culvert() {
                     return 0
                     ;;
                 --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver)
+            opts="-h --help set unset status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help)
+            opts="set unset status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__set)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__unset)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__set)
+            opts="-h --address --force --dry-run --config --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__status)
+            opts="-h --config --root --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__unset)
+            opts="-h --dry-run --config --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
