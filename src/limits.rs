@@ -229,8 +229,9 @@ pub mod upstream {
     pub const STREAMS_PER_LIFE: u32 = 1 << 29;
     /// Streams at once on one connection, whatever the peer allows.
     pub const STREAMS_PER_CONNECTION: usize = 1000;
-    /// Streams at once before the peer said what it allows.
-    pub const STREAMS_UNTIL_SETTINGS: usize = 100;
+    /// Streams at once before the peer said what it allows. They arrive together with the
+    /// preface, and BIND takes more than 1,536 octets before the first stream for a flood.
+    pub const STREAMS_UNTIL_SETTINGS: usize = 8;
     /// Receive window of a stream: two of the longest messages.
     pub const STREAM_WINDOW: u32 = 128 << 10;
     /// Receive window of a connection.

@@ -12,6 +12,13 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
     -subj '/CN=doh.lab.example' -addext 'subjectAltName=DNS:doh.lab.example' \
     -addext 'basicConstraints=critical,CA:FALSE' \
     -keyout key.pem -out ca.pem 2>/dev/null
+# the relay's look at a backend asks for the root
+cat >root.zone <<'END'
+$TTL 60
+@ SOA a.root. hostmaster.root. 1 3600 600 86400 60
+@ NS a.root.
+a.root A 10.0.0.53
+END
 cat >example.zone <<'END'
 $TTL 60
 @ SOA ns hostmaster 1 3600 600 86400 60
@@ -39,6 +46,7 @@ options {
 };
 tls own { key-file "key.pem"; cert-file "ca.pem"; };
 controls { };
+zone "." { type primary; file "root.zone"; };
 zone "lab.example" { type primary; file "example.zone"; };
 zone "big.policy" { type primary; file "big.zone"; };
 END

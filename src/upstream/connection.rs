@@ -153,7 +153,14 @@ pub(super) async fn start(
     let ping = connection.ping_pong().ok_or(Fault::Internal)?;
     let jitter = 0.9 + fastrand::f32() / 5.0;
     let retire_at = now + limits::CONNECTION_AGE.mul_f32(jitter);
-    let driver = Driver { connection, ping, life: life.clone(), outstanding: None, watch: None };
+    let driver = Driver {
+        connection,
+        ping,
+        life: life.clone(),
+        room: room.clone(),
+        outstanding: None,
+        watch: None,
+    };
     Ok((Arc::new(Connection { sender, life, retire_at, room }), driver))
 }
 
@@ -284,6 +291,7 @@ pub(super) struct Driver {
     connection: h2::client::Connection<Heard, Bytes>,
     ping: h2::PingPong,
     life: Arc<Life>,
+    room: Arc<Room>,
     /// When the PING was sent that is not answered yet; h2 allows one at a time.
     outstanding: Option<Instant>,
     watch: Option<Watch>,
@@ -311,7 +319,11 @@ impl Future for Driver {
             });
         }
         let most = this.connection.max_concurrent_send_streams();
-        this.life.most_streams.store(most.min(limits::STREAMS_PER_CONNECTION), Relaxed);
+        let most = most.min(limits::STREAMS_PER_CONNECTION);
+        if this.life.most_streams.swap(most, Relaxed) < most {
+            // who found the connection full before the peer's settings were there goes on at once
+            this.room.free.notify_waiters();
+        }
         this.poll_pong(cx);
         if this.life.ping_wanted.load(Relaxed) && this.watch.is_none() {
             this.send_ping();

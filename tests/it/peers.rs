@@ -2,12 +2,15 @@
 
 use crate::harness::conf::Conf;
 use crate::harness::peers::{DOH_PATH, Peer};
+use crate::harness::process::LOCAL;
+use crate::harness::secs;
 use crate::harness::stage::Stage;
 use crate::harness::tls::Tls;
 use crate::harness::tools::{Counted, dig, dnsperf, kdig};
 use crate::harness::wire::{A, AAAA, CNAME, MX, Message, Query, TXT};
 use crate::harness::world::address_of;
 use std::fmt::Write as _;
+use std::net::UdpSocket;
 
 const ZONE: &str = "www A 192.0.2.7\nwww AAAA 2001:db8::7\nalias CNAME www\n\
                     @ MX 10 www\ntext TXT \"one two\"\n*.wild A 192.0.2.8";
@@ -42,6 +45,30 @@ fn each_real_server_is_a_backend() {
         let nodata = relay.ask("www.example.com", TXT);
         assert_eq!((nodata.rcode(), nodata.answers.len()), ("NOERROR", 0));
         assert_eq!(relay.tcp(&Query::new("alias.example.com", A).dnssec_ok()).answers.len(), 2);
+    }
+}
+
+/// After a restart a whole second's queries may wait in the sockets. BIND takes it for a flood if
+/// they all come along with the preface of a new connection, and closes it.
+#[test]
+fn a_burst_at_the_start_is_answered_by_bind() {
+    let tls = Tls::new();
+    let named = Peer::bind(&tls, &[("example.com", ZONE)]);
+    for _ in 0..3 {
+        let relay = Conf::new().service(&tls, DOH_PATH, &[named.doh]).start();
+        let socket = UdpSocket::bind((LOCAL, 0)).expect("a client socket");
+        socket.connect(relay.address).expect("a destination");
+        socket.set_read_timeout(Some(secs(10))).expect("a time-out");
+        for id in 0..250 {
+            let query = Query::new(&format!("burst{id}.wild.example.com"), A).id(id);
+            socket.send(&query.bytes()).expect("a query is sent");
+        }
+        for _ in 0..250 {
+            let mut reply = [0; 1232];
+            let length = socket.recv(&mut reply).expect("every query is answered");
+            let reply = Message::read(&reply[..length]).expect("a good message");
+            assert_eq!(reply.data(A), ["192.0.2.8"], "{reply:?}");
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// The program.
@@ -22,7 +24,10 @@ pub struct Relay {
     pub conf: Conf,
     /// Where the tests ask.
     pub address: SocketAddr,
-    notify: UnixDatagram,
+    /// What it said to the service manager, message by message.
+    notified: Mutex<Receiver<String>>,
+    /// As long as this is there, somebody reads those messages.
+    _listening: Arc<()>,
 }
 
 impl Conf {
@@ -51,8 +56,33 @@ impl Conf {
             command.args(["run", "--config"]).arg(&file).env("NOTIFY_SOCKET", &socket);
             set(command);
         });
-        Relay { process, address: self.address, conf: self, notify }
+        let listening = Arc::new(());
+        let notified = read_on(notify, Arc::downgrade(&listening));
+        Relay {
+            process,
+            address: self.address,
+            conf: self,
+            notified: notified.into(),
+            _listening: listening,
+        }
     }
+}
+
+/// Reads what the relay says until nobody wants to know: a full queue would hold it up.
+fn read_on(notify: UnixDatagram, wanted: Weak<()>) -> Receiver<String> {
+    let (said, messages) = std::sync::mpsc::channel();
+    notify.set_read_timeout(Some(millis(100))).expect("a time-out");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while wanted.strong_count() > 0 {
+            if let Ok(length) = notify.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                // nobody may be left to hear it
+                let _ = said.send(text);
+            }
+        }
+    });
+    messages
 }
 
 impl Relay {
@@ -69,11 +99,9 @@ impl Relay {
     /// The next message of the service manager's protocol that holds `line`, within `limit`.
     pub fn notified(&self, line: &str, limit: Duration) -> Option<String> {
         let end = std::time::Instant::now() + limit;
+        let notified = self.notified.lock().expect("no test panicked here");
         while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
-            let mut buffer = [0; 4096];
-            self.notify.set_read_timeout(Some(left.max(millis(1)))).expect("a time-out");
-            let Ok(length) = self.notify.recv(&mut buffer) else { return None };
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let text = notified.recv_timeout(left).ok()?;
             if text.lines().any(|l| l.starts_with(line)) {
                 return Some(text);
             }
