@@ -157,7 +157,7 @@ resolves = ["q1.lab.example"]
 END
 check "reload" box systemctl reload culvert.service
 check "reload keeps the process" [ "$(unit MainPID)" = "$pid" ]
-check "answers come over DoH" says '^10\.0\.0\.1$' dig +short @127.0.0.1 q1.lab.example
+check "answers come over DoH" wait_for 60 says '^10\.0\.0\.1$' dig +short @127.0.0.1 q1.lab.example
 check "the zone of $rules rules is transferred" \
     wait_for 60 says 'EDE: 15' dig @127.0.0.1 "n$((rules - 1)).lab.example"
 check "and its copy is written" wait_for 30 says 'big.policy' box ls /var/lib/culvert/zones
