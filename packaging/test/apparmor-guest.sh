@@ -109,6 +109,14 @@ wait_for 30 says ':53 ' ss -lun
 systemctl start culvert.service
 check "with port 53 taken it names the unit that has it" says 'squatter\.service' journal 20
 systemctl stop squatter.service culvert.service
+# a socket that belongs to no unit: then the daemon looks through /proc, as far as it sees that
+bash -c 'echo $$ >/sys/fs/cgroup/cgroup.procs && exec perl /opt/test/squatter.pl' &
+squatter=$!
+wait_for 30 says ':53 ' ss -lun
+systemctl start culvert.service
+check "and says so if that is in no unit" says 'not listening.*0\.0\.0\.0:53' journal 15
+kill "$squatter"
+systemctl stop culvert.service
 systemctl reset-failed culvert.service
 check "nothing was denied" none_denied
 

@@ -21,7 +21,7 @@ status=0
 timeout --kill-after=20 600 piuparts --basetgz="$work/root.tar.gz" --distribution="$suite" \
     --mirror='http://deb.debian.org/debian main' --bindmount="$work/old" \
     --extra-repo="deb [trusted=yes] file:$work/old ./" --log-level=dump --log-file="$work/log" \
-    --ignore=/var/cache/debconf/tmp.ci --tmpdir="$work" "$work/next.deb" >"$work/out" 2>&1 || status=$?
+    --ignore-regex='^/var/cache/debconf/tmp.ci' --tmpdir="$work" "$work/next.deb" >"$work/out" 2>&1 || status=$?
 grep -E 'PASS:|FAIL:|ERROR:|WARN:' "$work/log" | sed 's/^[0-9m.s ]*//' || true
 if [ "$status" != 0 ]; then
     grep -vE '^ *$|DEBUG: (Command ok|Starting)' "$work/log" | tail -n 60
