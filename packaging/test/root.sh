@@ -13,7 +13,7 @@ root=$cache/$kind-$(date +%G-%V)
 if [ ! -e "$root/etc/debian_version" ]; then
     mkdir -p "$cache"
     rm -rf "$cache/$kind"-*
-    new=$(mktemp -d "$cache/new.XXXXXX")
+    new=$(mktemp -d -p "$cache")
     chmod 755 "$new"
     trap 'rm -rf "$new"' EXIT
     echo "making a root of Debian $suite (about a minute)" >&2
