@@ -127,6 +127,11 @@ fn every_metric_is_documented() {
 }
 
 #[test]
+fn every_event_of_the_journal_is_documented() {
+    hold(events("docs/JOURNAL.md", &read("docs/JOURNAL.md"), &rust_files(&["src"])));
+}
+
+#[test]
 fn every_counter_is_counted() {
     let counters = Source::new("src/metrics/mod.rs", &read("src/metrics/mod.rs"));
     let mut users = rust_files(&["src"]);
@@ -396,6 +401,24 @@ fn metrics(path: &str, document: &str, families: &[String]) -> Vec<String> {
     faults
 }
 
+/// The document's first table has a row for every event that the source logs, and for no other.
+/// Hits and queries are no events of the daemon's own log and stand there, too.
+fn events(path: &str, document: &str, sources: &[Source]) -> Vec<String> {
+    let mut logged: BTreeSet<&str> = ["policy-hit", "query"].into();
+    for source in sources {
+        let parts = source.text.split("event = \"").skip(1);
+        logged.extend(parts.filter_map(|part| part.split('"').next()));
+    }
+    let rows: BTreeSet<&str> = document
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0))
+        .filter(|name| !name.starts_with("CULVERT_"))
+        .collect();
+    let missing = logged.difference(&rows).map(|name| format!("{path}:1: no row for {name}"));
+    let extra = rows.difference(&logged).map(|name| format!("{path}:1: {name} is never logged"));
+    missing.chain(extra).collect()
+}
+
 /// Every counter is counted somewhere outside tests.
 fn uncounted(counters: &Source, users: &[Source]) -> Vec<String> {
     let counted = |name: &str| {
@@ -631,5 +654,19 @@ mod seeded {
         assert_eq!(silent.len(), Counter::ALL.len() - 2);
         let tested = uncounted(&source, &user("src/tests.rs", "f(Counter::Stale)"));
         assert_eq!(tested.len(), Counter::ALL.len());
+    }
+
+    #[test]
+    fn events_without_a_row_and_rows_without_an_event_are_found() {
+        let source = |text| [Source::new("src/daemon/mod.rs", text)];
+        let table = "| `CULVERT_EVENT` | f |\n| `ready` | |\n| `policy-hit` | |\n| `query` | |\n";
+        let one = r#"tracing::info!(event = "ready", "text");"#;
+        assert_eq!(events("J.md", table, &source(one)), [""; 0]);
+        let two = r#"tracing::info!(event = "gone", "text");"#;
+        let faults = events("J.md", table, &source(two)).join("\n");
+        assert!(
+            faults.contains("no row for gone") && faults.contains("ready is never"),
+            "{faults}"
+        );
     }
 }

@@ -31,6 +31,9 @@ _culvert() {
             culvert,check-zone)
                 cmd="culvert__subcmd__check__subcmd__zone"
                 ;;
+            culvert,config)
+                cmd="culvert__subcmd__config"
+                ;;
             culvert,demo)
                 cmd="culvert__subcmd__demo"
                 ;;
@@ -40,11 +43,20 @@ _culvert() {
             culvert,explain)
                 cmd="culvert__subcmd__explain"
                 ;;
+            culvert,healthcheck)
+                cmd="culvert__subcmd__healthcheck"
+                ;;
             culvert,help)
                 cmd="culvert__subcmd__help"
                 ;;
+            culvert,init)
+                cmd="culvert__subcmd__init"
+                ;;
             culvert,log)
                 cmd="culvert__subcmd__log"
+                ;;
+            culvert,pair)
+                cmd="culvert__subcmd__pair"
                 ;;
             culvert,policy)
                 cmd="culvert__subcmd__policy"
@@ -54,6 +66,9 @@ _culvert() {
                 ;;
             culvert,reload)
                 cmd="culvert__subcmd__reload"
+                ;;
+            culvert,resolver)
+                cmd="culvert__subcmd__resolver"
                 ;;
             culvert,run)
                 cmd="culvert__subcmd__run"
@@ -88,6 +103,18 @@ _culvert() {
             culvert__subcmd__cache__subcmd__help,show)
                 cmd="culvert__subcmd__cache__subcmd__help__subcmd__show"
                 ;;
+            culvert__subcmd__config,help)
+                cmd="culvert__subcmd__config__subcmd__help"
+                ;;
+            culvert__subcmd__config,show)
+                cmd="culvert__subcmd__config__subcmd__show"
+                ;;
+            culvert__subcmd__config__subcmd__help,help)
+                cmd="culvert__subcmd__config__subcmd__help__subcmd__help"
+                ;;
+            culvert__subcmd__config__subcmd__help,show)
+                cmd="culvert__subcmd__config__subcmd__help__subcmd__show"
+                ;;
             culvert__subcmd__exceptions,help)
                 cmd="culvert__subcmd__exceptions__subcmd__help"
                 ;;
@@ -115,6 +142,9 @@ _culvert() {
             culvert__subcmd__help,check-zone)
                 cmd="culvert__subcmd__help__subcmd__check__subcmd__zone"
                 ;;
+            culvert__subcmd__help,config)
+                cmd="culvert__subcmd__help__subcmd__config"
+                ;;
             culvert__subcmd__help,demo)
                 cmd="culvert__subcmd__help__subcmd__demo"
                 ;;
@@ -124,11 +154,20 @@ _culvert() {
             culvert__subcmd__help,explain)
                 cmd="culvert__subcmd__help__subcmd__explain"
                 ;;
+            culvert__subcmd__help,healthcheck)
+                cmd="culvert__subcmd__help__subcmd__healthcheck"
+                ;;
             culvert__subcmd__help,help)
                 cmd="culvert__subcmd__help__subcmd__help"
                 ;;
+            culvert__subcmd__help,init)
+                cmd="culvert__subcmd__help__subcmd__init"
+                ;;
             culvert__subcmd__help,log)
                 cmd="culvert__subcmd__help__subcmd__log"
+                ;;
+            culvert__subcmd__help,pair)
+                cmd="culvert__subcmd__help__subcmd__pair"
                 ;;
             culvert__subcmd__help,policy)
                 cmd="culvert__subcmd__help__subcmd__policy"
@@ -138,6 +177,9 @@ _culvert() {
                 ;;
             culvert__subcmd__help,reload)
                 cmd="culvert__subcmd__help__subcmd__reload"
+                ;;
+            culvert__subcmd__help,resolver)
+                cmd="culvert__subcmd__help__subcmd__resolver"
                 ;;
             culvert__subcmd__help,run)
                 cmd="culvert__subcmd__help__subcmd__run"
@@ -160,17 +202,32 @@ _culvert() {
             culvert__subcmd__help__subcmd__cache,show)
                 cmd="culvert__subcmd__help__subcmd__cache__subcmd__show"
                 ;;
+            culvert__subcmd__help__subcmd__config,show)
+                cmd="culvert__subcmd__help__subcmd__config__subcmd__show"
+                ;;
             culvert__subcmd__help__subcmd__exceptions,remove)
                 cmd="culvert__subcmd__help__subcmd__exceptions__subcmd__remove"
                 ;;
             culvert__subcmd__help__subcmd__log,queries)
                 cmd="culvert__subcmd__help__subcmd__log__subcmd__queries"
                 ;;
+            culvert__subcmd__help__subcmd__pair,compare)
+                cmd="culvert__subcmd__help__subcmd__pair__subcmd__compare"
+                ;;
             culvert__subcmd__help__subcmd__policy,resume)
                 cmd="culvert__subcmd__help__subcmd__policy__subcmd__resume"
                 ;;
             culvert__subcmd__help__subcmd__policy,suspend)
                 cmd="culvert__subcmd__help__subcmd__policy__subcmd__suspend"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,set)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__set"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,status)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__status"
+                ;;
+            culvert__subcmd__help__subcmd__resolver,unset)
+                cmd="culvert__subcmd__help__subcmd__resolver__subcmd__unset"
                 ;;
             culvert__subcmd__help__subcmd__zone,accept)
                 cmd="culvert__subcmd__help__subcmd__zone__subcmd__accept"
@@ -211,6 +268,18 @@ _culvert() {
             culvert__subcmd__log__subcmd__help,queries)
                 cmd="culvert__subcmd__log__subcmd__help__subcmd__queries"
                 ;;
+            culvert__subcmd__pair,compare)
+                cmd="culvert__subcmd__pair__subcmd__compare"
+                ;;
+            culvert__subcmd__pair,help)
+                cmd="culvert__subcmd__pair__subcmd__help"
+                ;;
+            culvert__subcmd__pair__subcmd__help,compare)
+                cmd="culvert__subcmd__pair__subcmd__help__subcmd__compare"
+                ;;
+            culvert__subcmd__pair__subcmd__help,help)
+                cmd="culvert__subcmd__pair__subcmd__help__subcmd__help"
+                ;;
             culvert__subcmd__policy,help)
                 cmd="culvert__subcmd__policy__subcmd__help"
                 ;;
@@ -228,6 +297,30 @@ _culvert() {
                 ;;
             culvert__subcmd__policy__subcmd__help,suspend)
                 cmd="culvert__subcmd__policy__subcmd__help__subcmd__suspend"
+                ;;
+            culvert__subcmd__resolver,help)
+                cmd="culvert__subcmd__resolver__subcmd__help"
+                ;;
+            culvert__subcmd__resolver,set)
+                cmd="culvert__subcmd__resolver__subcmd__set"
+                ;;
+            culvert__subcmd__resolver,status)
+                cmd="culvert__subcmd__resolver__subcmd__status"
+                ;;
+            culvert__subcmd__resolver,unset)
+                cmd="culvert__subcmd__resolver__subcmd__unset"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,help)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__help"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,set)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__set"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,status)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__status"
+                ;;
+            culvert__subcmd__resolver__subcmd__help,unset)
+                cmd="culvert__subcmd__resolver__subcmd__help__subcmd__unset"
                 ;;
             culvert__subcmd__zone,accept)
                 cmd="culvert__subcmd__zone__subcmd__accept"
@@ -296,7 +389,7 @@ _culvert() {
 
     case "${cmd}" in
         culvert)
-            opts="-h -V --help --version run check check-zone status reload probe explain cache log allow block exceptions zones zone policy demo template help"
+            opts="-h -V --help --version run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy resolver demo template help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -492,7 +585,7 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__check)
-            opts="-h --config --json --help"
+            opts="-h --config --quick --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -522,6 +615,80 @@ _culvert() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "rpz domains hosts" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__config)
+            opts="-h --help show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__config__subcmd__help)
+            opts="show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__config__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__config__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__config__subcmd__show)
+            opts="-h --all --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -677,8 +844,42 @@ _culvert() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        culvert__subcmd__healthcheck)
+            opts="-h --address --timeout --max-age --quiet --config --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         culvert__subcmd__help)
-            opts="run check check-zone status reload probe explain cache log allow block exceptions zones zone policy demo template help"
+            opts="run check init config check-zone status reload probe explain healthcheck pair cache log allow block exceptions zones zone policy resolver demo template help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -789,6 +990,34 @@ _culvert() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        culvert__subcmd__help__subcmd__config)
+            opts="show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__config__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         culvert__subcmd__help__subcmd__demo)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -845,7 +1074,35 @@ _culvert() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        culvert__subcmd__help__subcmd__healthcheck)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         culvert__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -874,6 +1131,34 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__help__subcmd__log__subcmd__queries)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__pair)
+            opts="compare"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__pair__subcmd__compare)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -946,6 +1231,62 @@ _culvert() {
         culvert__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver)
+            opts="set unset status"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__set)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__resolver__subcmd__unset)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1153,6 +1494,44 @@ _culvert() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        culvert__subcmd__init)
+            opts="-h --url --address --network --ca --listen --yes --force --no-probe --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         culvert__subcmd__log)
             opts="-h --help queries help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1224,6 +1603,84 @@ _culvert() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__pair)
+            opts="-h --help compare help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__pair__subcmd__compare)
+            opts="-h --config --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__pair__subcmd__help)
+            opts="compare help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__pair__subcmd__help__subcmd__compare)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__pair__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -1387,6 +1844,160 @@ _culvert() {
                     return 0
                     ;;
                 --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver)
+            opts="-h --help set unset status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help)
+            opts="set unset status help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__set)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__help__subcmd__unset)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__set)
+            opts="-h --address --force --dry-run --config --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__status)
+            opts="-h --config --root --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__resolver__subcmd__unset)
+            opts="-h --dry-run --config --root --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

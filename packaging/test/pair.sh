@@ -20,10 +20,11 @@ tcp_rate=50
 work=$(mktemp -d)
 pids=""
 
-# What is allowed to be lost. A planned move: the other side waits for 6/256 s, and a busy machine
-# may take its time. Otherwise fall x interval, one check that runs, one second for the rest.
+# What may be lost, in seconds of the load. A planned move takes hundredths of a second, if the
+# machine is not busy. Otherwise: fall x interval and the checks' time-outs (4 s), three times
+# advert_int (1.5 s), and some for a busy machine.
 planned=0.5
-unplanned=6
+unplanned=7
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -39,7 +40,9 @@ clean() {
     for pid in $pids; do kill -KILL "$pid" 2>/dev/null || true; done
     for name in a b client net; do
         # keepalived's children go with their namespace
-        for pid in $(ip netns pids "$tag-$name" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
+        for pid in $(ip netns pids "$tag-$name" 2>/dev/null); do
+            kill -KILL "$pid" 2>/dev/null || true
+        done
         ip netns del "$tag-$name" 2>/dev/null || true
     done
     rm -rf "$work"
@@ -57,9 +60,11 @@ tools() {
         chmod 755 "$policy"
         made=1
     fi
+    code=0
     DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -o DPkg::Lock::Timeout=200 install -y -qq \
-        --no-install-recommends keepalived iproute2 >/dev/null || { [ -z "$made" ] || rm -f "$policy"; exit 1; }
+        --no-install-recommends keepalived iproute2 >/dev/null || code=$?
     [ -z "$made" ] || rm -f "$policy"
+    [ "$code" -eq 0 ] || fail "keepalived cannot be installed"
 }
 
 inside() {
@@ -203,7 +208,7 @@ judge() {
         each=$rate
         if [ "$mode" = tcp ]; then each=$tcp_rate; fi
         most=$(python3 -c "print(int($2 * $each) + 1)")
-        [ "$(value "$file" answered)" -gt $(( each * 3 )) ] || fail "$1: $mode was hardly answered"
+        [ "$(value "$file" answered)" -gt $(( each * 2 )) ] || fail "$1: $mode was hardly answered"
         [ "$lost" -le "$most" ] || fail "$1: $lost $mode queries lost or failed; $most allowed"
         [ "$(value "$file" strange)" -eq 0 ] || fail "$1: answers from another address"
     done

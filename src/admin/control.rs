@@ -69,6 +69,10 @@ pub async fn bind(path: &Path, group: Option<&str>) -> io::Result<Socket> {
 /// A relay that only its own user can command is better than none.
 fn give_to(path: &Path, group: &str) {
     let Some(id) = accounts::group_id(group) else { return };
+    // a folder with the set-group-ID bit has done it, and a sandbox may forbid chown
+    if std::fs::metadata(path).is_ok_and(|meta| meta.gid() == id) {
+        return;
+    }
     if let Err(e) = std::os::unix::fs::chown(path, None, Some(id)) {
         tracing::warn!(
             "the control socket cannot be given to the group {group} (server.control_group): {e}; \

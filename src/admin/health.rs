@@ -39,8 +39,8 @@ pub fn why_nothing_is_blocked(status: &Value) -> Option<String> {
     monitor.then(|| "the relay only watches (response_policy.mode)".to_owned())
 }
 
-/// The default upstream. One that is down leaves the cache, and stale answers: the names that must
-/// resolve may be in there too.
+/// The default upstream, as the relay knows it. One that is down leaves the cache, and stale
+/// answers.
 pub fn upstream(status: &Value) -> Check {
     let Some(upstream) = list(&status["upstreams"]).first() else {
         return Check::new("upstream", Err("the relay has none".to_owned()));

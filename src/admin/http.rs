@@ -108,3 +108,24 @@ fn page(status: StatusCode, content_type: &'static str, text: String) -> Page {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_told_from_others() {
+        for (client, own, is) in [
+            ("127.0.0.1:40000", "127.0.0.1:8053", true),
+            ("127.0.0.5:40000", "0.0.0.0:8053", true),
+            ("192.0.2.11:40000", "192.0.2.11:8053", true),
+            ("192.0.2.12:40000", "192.0.2.11:8053", false),
+            ("[::1]:40000", "[2001:db8::11]:8053", true),
+            ("[::ffff:192.0.2.11]:40000", "192.0.2.11:8053", true),
+            ("[2001:db8::12]:40000", "[2001:db8::11]:8053", false),
+        ] {
+            let (client, own) = (client.parse().unwrap(), own.parse().unwrap());
+            assert_eq!(is_this_host(client, own), is, "{client} {own}");
+        }
+    }
+}

@@ -196,7 +196,7 @@ impl Request {
 pub struct Status {
     /// Name of this relay.
     pub name: String,
-    /// Version of the program.
+    /// Version of the program, with the commit of a package's build in parentheses.
     pub version: &'static str,
     /// Seconds since the start.
     pub uptime_s: u64,

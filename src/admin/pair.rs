@@ -141,8 +141,9 @@ fn end(until: Option<&Option<u64>>) -> String {
         None => "-".to_owned(),
         Some(None) => "for good".to_owned(),
         Some(Some(until)) => {
-            let left = until.saturating_sub(clock::wall_millis()) / 1000;
-            format!("for {}", duration(left))
+            // a moment after `--for 8h` there are 8 hours left, not 7
+            let left = until.saturating_sub(clock::wall_millis()) + SAME_END;
+            format!("for {}", duration(left / 1000))
         }
     }
 }
@@ -152,6 +153,7 @@ fn end(until: Option<&Option<u64>>) -> String {
 fn zones(rows: &mut Vec<Row>, here: &Value, there: &Value) {
     // a suspension shows in the mode of every zone; it is told once
     let by_modes = here["suspended"].is_null() && there["suspended"].is_null();
+    let same_version = here["version"] == there["version"];
     let named = |side: &Value, name: &str| {
         list(&side["zones"]).iter().find(|zone| zone["zone"] == name).cloned()
     };
@@ -164,7 +166,7 @@ fn zones(rows: &mut Vec<Row>, here: &Value, there: &Value) {
         let (ours, theirs) = (named(here, &name), named(there, &name));
         let from = rows.len();
         match (&ours, &theirs) {
-            (Some(ours), Some(theirs)) => zone(rows, [ours, theirs], by_modes),
+            (Some(ours), Some(theirs)) => zone(rows, [ours, theirs], by_modes, same_version),
             _ => {
                 let held = |side: &Option<Value>| {
                     if side.is_some() { "configured" } else { "-" }.to_owned()
@@ -178,7 +180,7 @@ fn zones(rows: &mut Vec<Row>, here: &Value, there: &Value) {
     }
 }
 
-fn zone(rows: &mut Vec<Row>, sides: [&Value; 2], by_modes: bool) {
+fn zone(rows: &mut Vec<Row>, sides: [&Value; 2], by_modes: bool, same_version: bool) {
     let [here, there] = sides;
     if by_modes {
         let [ours, theirs] = sides.map(|side| text(&side["mode"]));
@@ -204,7 +206,9 @@ fn zone(rows: &mut Vec<Row>, sides: [&Value; 2], by_modes: bool) {
     let same = ours == theirs;
     rows.push(Row::new("rules", ours, theirs, lag(same)));
     if let (Some(ours), Some(theirs)) = (sum, their_sum) {
-        rows.push(Row::new("checksum", ours.to_owned(), theirs.to_owned(), lag(ours == theirs)));
+        // another version may count in another way
+        let found = if same_version { lag(ours == theirs) } else { Found::Unknown };
+        rows.push(Row::new("checksum", ours.to_owned(), theirs.to_owned(), found));
     }
 }
 
@@ -320,8 +324,8 @@ mod tests {
             v["version"] = json!("0.2.0");
             v["config_hash"] = json!("ff");
         };
-        let both = [("version".to_owned(), Differs), ("configuration".to_owned(), Unknown)];
-        assert_eq!(found(version), both);
+        let words = [("version", Differs), ("configuration", Unknown), ("checksum", Unknown)];
+        assert_eq!(found(version), words.map(|(what, found)| (what.to_owned(), found)));
         let later = |v: &mut Value| {
             v["exception_list"][0]["until"] = json!("2027-01-15T08:01:30.000Z");
         };

@@ -18,7 +18,8 @@ pub fn status(v: &Value) -> String {
         out,
         "{} (culvert {}), up {}, policy generation {}{}",
         text(&v["name"]),
-        text(&v["version"]),
+        // no parentheses within parentheses
+        text(&v["version"]).replace(['(', ')'], ""),
         duration(number(&v["uptime_s"])),
         number(&v["generation"]),
         if v["policy_mode"] == "monitor" { ", MONITOR ONLY: nothing is blocked" } else { "" },
@@ -31,7 +32,9 @@ pub fn status(v: &Value) -> String {
     for port in list(&v["listeners"]) {
         let (udp, tcp) = (text(&port["udp"]), text(&port["tcp"]));
         let state = if udp == tcp { udp } else { format!("udp {udp}, tcp {tcp}") };
-        let _ = writeln!(out, "  {:<28} {state}", text(&port["address"]));
+        let buffer = port["receive_buffer"].as_u64();
+        let buffer = buffer.map_or_else(String::new, |octets| format!(", buffer {}", size(octets)));
+        let _ = writeln!(out, "  {:<28} {state}{buffer}", text(&port["address"]));
     }
     upstreams(&mut out, v);
     zones(&mut out, v);
@@ -277,7 +280,7 @@ pub(super) fn wrapped(out: &mut String, paragraph: &str) {
 }
 
 /// The same, with all lines this many columns further to the right.
-pub(super) fn indented(out: &mut String, indent: usize, paragraph: &str) {
+pub(crate) fn indented(out: &mut String, indent: usize, paragraph: &str) {
     out.push_str(&" ".repeat(indent));
     let mut column = indent;
     for word in paragraph.split(' ') {
@@ -339,12 +342,20 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn the_head_tells_the_commit() {
+        let status = json!({"name": "relay-1", "version": "0.1.0 (1a2b3c4d5e6f)", "uptime_s": 2,
+                            "generation": 1});
+        let head = "relay-1 (culvert 0.1.0 1a2b3c4d5e6f), up 2 s, policy generation 1\n";
+        assert!(super::status(&status).starts_with(head));
+    }
+
+    #[test]
     fn lines_fit_a_terminal() {
         let status = json!({
             "name": "relay-1", "version": "0.1.0", "uptime_s": 90_000, "generation": 12,
             "policy_mode": "enforce",
             "listeners": [{"address": "[2001:db8:1111:2222::53]:53", "udp": "listening",
-                           "tcp": "listening"}],
+                           "tcp": "listening", "receive_buffer": 425_984}],
             "upstreams": [{"name": "service", "kind": "doh", "state": "up", "in_flight": 3,
                 "backends": [{"address": "207.167.127.80:443", "state": "up", "standby": true,
                               "latency_ms": 12.34, "sent": 123_456_789, "failed": 1234}]}],
@@ -360,6 +371,7 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        assert!(text.contains(" listening, buffer 416 KiB\n"), "{text}");
         assert!(text.contains("2 h old") && text.contains("207.167.127.80:443"));
         let held =
             "\n    HELD: a newer version waits for your word; see culvert zones\n    ALARM: word";

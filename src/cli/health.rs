@@ -5,7 +5,7 @@
 //!   control socket ─ status ─► where to ask, names that must resolve or be blocked
 //!                                │ then all at the same time, within the time that is left
 //!                                ├─ a local name over UDP and TCP
-//!                                ├─ names that must resolve
+//!                                ├─ names that must resolve, not out of the cache
 //!                                ├─ names that must be blocked: explained, and asked like a client
 //!                                └─ upstream and policy zones, as the status has them
 //! ```
@@ -162,6 +162,11 @@ impl Plan {
     }
 
     async fn resolves(&self, name: &str) -> Check {
+        if self.status.is_ok() {
+            // a kept answer shows nothing, least of all on a relay that nobody asks just now
+            let request = Request::CacheFlush { name: name.to_owned(), subtree: false };
+            let _ = timeout_at(self.end, control::ask(&self.control, &request)).await;
+        }
         let reply = self.ask(name, Asked { tcp: false, recursion: true }).await;
         let found = reply.and_then(|reply| match (reply.rcode, reply.ede) {
             (rcode::NOERROR, Some(code::STALE)) => {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use super::{CONFIG, Config, EXIT_CONFIG, exit_code, print};
+use crate::admin::render;
 use crate::config::site::{self, Held, Site};
 use crate::config::{self, Draft, Secret, Settings};
 use crate::daemon::{self, Trouble};
@@ -81,6 +82,13 @@ impl From<String> for Refusal {
     }
 }
 
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Refusal {
+        let code = if matches!(trouble, Trouble::System(_)) { 1 } else { EXIT_CONFIG };
+        Refusal { code, text: trouble.to_string() }
+    }
+}
+
 impl Init {
     pub(super) fn run(self) -> ExitCode {
         match self.write() {
@@ -108,8 +116,18 @@ impl Init {
         let site = self.site(interactive)?;
         let text = site.text();
         let draft = Draft { name: Site::FILE, text: &text };
-        let settings = config::load_with(main, draft)
-            .map_err(|faults| Refusal { code: EXIT_CONFIG, text: faults.to_string() })?;
+        let settings = config::load_with(main, draft).map_err(Trouble::Config)?;
+        daemon::judge(&settings)?;
+        if let Some(other) = settings.upstreams.first().filter(|first| first.name != Site::UPSTREAM)
+        {
+            let text = format!(
+                "the first [[upstream]] is named \"{}\", so yours would be the second one and \
+                 hardly asked:\nname that one \"{}\", then this one takes its place",
+                other.name,
+                Site::UPSTREAM
+            );
+            return Err(Refusal { code: EXIT_CONFIG, text });
+        }
         if interactive {
             print(&format!("\nThis goes into {}:\n{}", file.display(), summary(&site)));
             if !yes("Write it?")? {
@@ -169,10 +187,7 @@ impl Init {
             Ok(reports) => reports,
             Err(trouble) => {
                 eprintln!("{trouble}");
-                return match &trouble {
-                    Trouble::Upstream(_) => ExitCode::from(EXIT_UNAVAILABLE),
-                    trouble => exit_code(trouble),
-                };
+                return exit_code(&trouble);
             }
         };
         let faults: Vec<Option<String>> = reports.iter().map(fault).collect();
@@ -181,7 +196,9 @@ impl Init {
                 Some(fault) => format!("FAILED: {fault}"),
                 None => format!("answers, {:.1} ms", report.total_ms),
             };
-            print(&format!("  {}: {words}\n", report.address));
+            let mut line = String::new();
+            render::indented(&mut line, 2, &format!("{}: {words}", report.address));
+            print(&line);
         }
         let failed = faults.iter().flatten().count();
         if failed == 0 && !reports.is_empty() {
@@ -190,21 +207,26 @@ impl Init {
         }
         print(&format!(
             "\n{failed} of {} did not answer as they should. The file stays as it is. Correct \
-             what is\nwrong with `culvert init --force`; if it is the network between, carry \
-             on:\n{}",
+             it with\n  culvert init --force{}\nor, if it is the network between, carry on.\n{}",
             reports.len(),
+            self.config_flag(),
             self.next()
         ));
         ExitCode::from(EXIT_UNAVAILABLE)
     }
 
-    /// The commands that come after this one.
-    fn next(&self) -> String {
+    /// The flag that names the configuration, if it is not the usual one.
+    fn config_flag(&self) -> String {
         let config = &self.config.config;
-        let config = match config == Path::new(CONFIG) {
+        match config == Path::new(CONFIG) {
             true => String::new(),
             false => format!(" --config {}", config.display()),
-        };
+        }
+    }
+
+    /// The commands that come after this one.
+    fn next(&self) -> String {
+        let config = self.config_flag();
         format!(
             "\nNext:\n  culvert check{config}\n  systemctl reload culvert\n  \
              dig @127.0.0.1 example.com\n"
@@ -239,7 +261,8 @@ fn summary(site: &Site) -> String {
     };
     let addresses = site.addresses.join(", ");
     format!(
-        "  service    {host}, its path is kept secret\n  addresses  {addresses}\n  networks   {networks}\n"
+        "  service    {host}, its path is kept secret\n  addresses  {addresses}\n  \
+         networks   {networks}\n"
     )
 }
 
@@ -298,6 +321,9 @@ fn put(main: &Path, file: &Path, text: &str) -> Result<&'static str, String> {
     let group = fs::metadata(main).map_err(|e| failed(main, e))?.gid();
     if !folder.exists() {
         fs::DirBuilder::new().mode(FOLDER_MODE).create(folder).map_err(|e| failed(folder, e))?;
+        // the mode that was asked for lacks what the umask takes away
+        let mode = Permissions::from_mode(FOLDER_MODE);
+        fs::set_permissions(folder, mode).map_err(|e| failed(folder, e))?;
         // without the group the relay cannot read it: told below, since the file has that too
         let _ = chown(folder, None, Some(group));
     }

@@ -20,6 +20,7 @@ mod health;
 mod init;
 mod pair;
 mod query;
+mod resolver;
 mod show;
 mod zone_check;
 mod zones;
@@ -34,7 +35,7 @@ const CONTROL: &str = "/run/culvert/control.sock";
 #[derive(Parser)]
 #[command(
     name = "culvert",
-    version,
+    version = daemon::version(),
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
     max_term_width = 80,
     after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \
@@ -115,6 +116,9 @@ enum Command {
     /// Suspend all policy for a while, or resume it
     #[command(subcommand)]
     Policy(exceptions::Policy),
+    /// Make this machine itself ask the relay, or put back what was before
+    #[command(subcommand)]
+    Resolver(resolver::Resolver),
     /// Try it out: two backends, a relay and a sample policy on loopback
     Demo {
         /// Ask the sample queries, compare, and exit
@@ -237,6 +241,7 @@ pub fn main() -> ExitCode {
         Command::Zones { at } => ask(&at, Request::Zones, zone_replies::words::table),
         Command::Zone(zone) => zone.run(),
         Command::Policy(policy) => policy.ask(),
+        Command::Resolver(resolver) => resolver.run(),
         Command::Demo { check, listen } => demo::main(listen, check),
         Command::Template => {
             print(&config::template());
@@ -251,7 +256,7 @@ fn run(config: PathBuf) -> ExitCode {
     match daemon::run(Options { config, hits: None }, stop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
-            tracing::error!("{trouble}");
+            tracing::error!(event = "start-refused", "{trouble}");
             exit_code(&trouble)
         }
     }

@@ -95,6 +95,9 @@ addresses = [\"192.0.2.1\", \"192.0.2.2\"]
 - An upstream must not be one of our own listeners. With \"interfaces:PORT\" or a wildcard address
   this covers all loopback addresses, and at the start the addresses of the host.
 
+`etc/culvert.template.toml` has the same settings as a file to copy from. Both are made from the
+program's own table of settings.
+
 ## Drop-ins
 
 The folder of drop-ins has the main file's name with `.d` at its end: `culvert.d` belongs to
@@ -103,19 +106,16 @@ The folder of drop-ins has the main file's name with `.d` at its end: `culvert.d
 folder may be missing, and has at most 64 files. A fault in a drop-in is as fatal as one in the
 main file, and each file is checked by itself, also where a later one replaces what it says.
 
-| What | How files are put together |
-|---|---|
-| `[server]`, `[cache]`, `[log]` and all other sections that there is one of | Key by key: the later file wins. A list is replaced as a whole. |
-| `[local.hosts]` | Name by name: the later file wins. |
-| `[[upstream]]`, `[[group]]`, `[[tsig]]` by `name`, `[[policy]]` by `zone` | A section with the name of one in an earlier file takes its place, as a whole: nothing of the earlier one is left. Others follow behind in order. |
-| `[[route]]` | All of them hold. |
+- Sections that there is one of (`[server]`, `[cache]`, `[log]` and so on): key by key, the later
+  file wins. A list is replaced as a whole. `[local.hosts]` goes name by name.
+- `[[upstream]]`, `[[group]]` and `[[tsig]]` by `name`, `[[policy]]` by `zone`: a section with the
+  name of one in an earlier file takes its place, as a whole; nothing of the earlier one is left.
+  Others follow behind in order.
+- `[[route]]`: all of them hold.
 
 Within one file a name is given once. `culvert config show` prints what holds in the end, and the
 file and line each value comes from. `culvert init` asks for the service and the networks of this
 site and writes `culvert.d/10-site.toml`.
-
-`etc/culvert.template.toml` has the same settings as a file to copy from. Both are made from the
-program's own table of settings.
 ";
 
 fn section_text(section: &Section) -> String {

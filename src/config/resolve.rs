@@ -121,17 +121,15 @@ impl Resolver<'_, '_> {
             let message = format!("a socket's path has at most {MAX_SOCKET_PATH} octets");
             self.fault(part, "control", message);
         }
-        let control_group = part.given::<String>("control_group");
-        if let Some(group) = control_group.as_deref().filter(|group| !group.is_empty())
-            && accounts::group_id(group).is_none()
-        {
+        let control_group = part.value::<String>("control_group");
+        let own = ["", "culvert"].contains(&control_group.as_str());
+        if !own && accounts::group_id(&control_group).is_none() {
             let message = format!(
-                "this host has no group {group}; make it with groupadd --system {group}, or take \
-                 the name of one that there is"
+                "this host has no group {control_group}; make it with groupadd --system \
+                 {control_group}, or take the name of one that there is"
             );
             self.fault(part, "control_group", message);
         }
-        let control_group = part.value::<String>("control_group");
         let listen: Vec<At<Listen>> = match part.has("listen") {
             // no default for what cannot be read: it might seem to be somebody's loop
             true => part.given("listen").unwrap_or_default(),

@@ -45,9 +45,15 @@ pub fn check(config: &Path) -> Result<Checked, Trouble> {
 /// right after.
 pub fn check_quick(config: &Path) -> Result<Checked, Trouble> {
     let settings = config::load(config).map_err(Trouble::Config)?;
-    refuse_loops(&settings)?;
-    assemble::upstreams(&settings, &[], &nowhere())?;
+    judge(&settings)?;
     Ok(Checked { zones_not_read: settings.policies.len(), ..found(settings) })
+}
+
+/// What the files of a configuration do not show by themselves: upstreams that are addresses of
+/// this host, and roots that cannot be used.
+pub fn judge(settings: &Settings) -> Result<(), Trouble> {
+    refuse_loops(settings)?;
+    assemble::upstreams(settings, &[], &nowhere()).map(drop)
 }
 
 fn found(settings: Settings) -> Checked {

@@ -78,7 +78,7 @@ impl Relay {
             self.enforce(&book);
             put
         };
-        tracing::info!("{}", in_words(&put.made));
+        tracing::info!(event = "exception-made", "{}", in_words(&put.made));
         if let Some(old) = &put.replaced {
             tracing::info!("replaced by exception {}: {}", put.made.id, in_words(old));
         }
@@ -111,7 +111,11 @@ impl Relay {
             gone
         };
         for exception in &gone {
-            tracing::info!("removed by {owner}: {}", in_words(exception));
+            tracing::info!(
+                event = "exception-removed", %owner,
+                "removed by {owner}: {}",
+                in_words(exception)
+            );
         }
         let saved = self.save().await;
         let note = saved.as_ref().err().map(|fault| {
@@ -157,7 +161,10 @@ impl Relay {
         let mut before = None;
         self.renew(|current| before = current.suspension.replace(suspension));
         let Suspended { until, owner, reason } = &shown;
-        tracing::warn!("POLICY IS SUSPENDED until {until} by {owner}: {reason}");
+        tracing::warn!(
+            event = "policy-suspended", %owner,
+            "POLICY IS SUSPENDED until {until} by {owner}: {reason}"
+        );
         Ok((shown, before.map(|before| before.shown())))
     }
 
@@ -170,7 +177,10 @@ impl Relay {
         let was = self.lock().suspension.as_ref().map(Suspension::shown)?;
         self.renew(|current| current.suspension = None);
         let Suspended { owner, reason, .. } = &was;
-        tracing::warn!("policy acts again; the suspension by {owner} is over: {how} ({reason})");
+        tracing::warn!(
+            event = "policy-resumed", %owner,
+            "policy acts again; the suspension by {owner} is over: {how} ({reason})"
+        );
         Some(was)
     }
 
@@ -194,7 +204,11 @@ impl Relay {
             ended
         };
         for exception in ended {
-            tracing::info!("ended by its time: {}", in_words(&exception));
+            tracing::info!(
+                event = "exception-ended",
+                "ended by its time: {}",
+                in_words(&exception)
+            );
         }
         let relay = Arc::clone(self);
         // what is over is dropped at a start anyway; a fault is logged in there
@@ -225,7 +239,11 @@ impl Relay {
     /// Publishes the next generation upon the zones that are there.
     fn renew(&self, change: impl FnOnce(&mut super::Current)) {
         let (old, generation) = self.renew_policy(Basis::Same, change);
-        tracing::info!("policy generation {generation} is in force");
+        tracing::info!(
+            event = "generation",
+            generation,
+            "policy generation {generation} is in force"
+        );
         std::thread::spawn(move || free(old));
     }
 

@@ -42,11 +42,13 @@ mod lookup;
 mod operator;
 mod supply;
 mod systemd;
+mod version;
 mod watch_files;
 mod zones;
 
 pub use assemble::Trouble;
-pub use check::{Checked, check, check_quick, probe};
+pub use check::{Checked, check, check_quick, judge, probe};
+pub use version::version;
 
 use exceptions::{Ledger, Suspension};
 use supply::{Kept, Supply};
@@ -187,13 +189,13 @@ async fn run_here(options: Options, mut stop: watch::Receiver<bool>) -> Result<(
     tasks.spawn(watch_files::run(Arc::clone(&relay)));
     tasks.spawn(exceptions::end_by_time(Arc::clone(&relay)));
     tasks.spawn(systemd::feed_watchdog(Arc::clone(&relay)));
-    tracing::info!("{} serves: {}", relay.server_name, relay.in_brief());
+    tracing::info!(event = "ready", "{} serves: {}", relay.server_name, relay.in_brief());
     systemd::ready(&relay.in_brief());
 
     signals.until_stopped(&relay, &mut stop).await;
 
     systemd::stopping();
-    tracing::info!("stopping: queries in flight are answered first");
+    tracing::info!(event = "stopping", "stopping: queries in flight are answered first");
     let drained = drain(&relay);
     tokio::select! {
         () = drained => {}
@@ -250,7 +252,7 @@ async fn drain(relay: &Arc<Relay>) {
 /// Logs what the configuration says but probably does not mean.
 fn log_warnings(settings: &Settings) {
     for warning in &settings.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "configuration-warning", "{warning}");
     }
 }
 
@@ -375,7 +377,7 @@ impl Relay {
         self.lock().reload_error = outcome.as_ref().err().cloned();
         match outcome {
             Ok((text, kept)) => {
-                tracing::info!("reload: {text}");
+                tracing::info!(event = "reload", "reload: {text}");
                 if kept.is_empty() {
                     Ok(text)
                 } else {
@@ -383,7 +385,7 @@ impl Relay {
                 }
             }
             Err(text) => {
-                tracing::error!("reload: nothing was changed:\n{text}");
+                tracing::error!(event = "reload-refused", "reload: nothing was changed:\n{text}");
                 Err(text)
             }
         }
@@ -468,7 +470,11 @@ impl Relay {
         let policy = zones.policy(0, terms, Some(&self.road.snapshot().policy));
         let basis = Basis::Zones(Arc::new(policy));
         let (old, generation) = self.renew_policy(basis, |current| current.zones = zones);
-        tracing::info!("policy generation {generation} is in force");
+        tracing::info!(
+            event = "generation",
+            generation,
+            "policy generation {generation} is in force"
+        );
         free(old);
         generation
     }

@@ -71,7 +71,7 @@ impl Operator for Arc<Relay> {
         let monitor = assemble::monitor_only(&current.settings);
         Status {
             name: self.server_name.clone(),
-            version: env!("CARGO_PKG_VERSION"),
+            version: super::version(),
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.policy.generation,
             policy_mode: if monitor { "monitor" } else { "enforce" },

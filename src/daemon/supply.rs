@@ -221,7 +221,11 @@ impl Relay {
         let relay = Arc::clone(&self);
         off_thread(move || {
             let (old, generation) = relay.renew_policy(Basis::Same, |_| {});
-            tracing::info!("policy generation {generation} is in force");
+            tracing::info!(
+                event = "generation",
+                generation,
+                "policy generation {generation} is in force"
+            );
             free(old);
         })
         .await;
@@ -256,7 +260,11 @@ impl Relay {
             "serial {serial} with {count} rules was accepted by {by}; generation {generation} is \
              in force"
         );
-        tracing::warn!("policy zone {zone}: {text}; it was held: {}", reasons.join("; "));
+        tracing::warn!(
+            event = "zone-accepted", %zone,
+            "policy zone {zone}: {text}; it was held: {}",
+            reasons.join("; ")
+        );
         Ok(text)
     }
 
@@ -286,7 +294,7 @@ impl Relay {
             self.renew_policy(Basis::Same, |current| current.promoted = Arc::new(promoted));
         free(old);
         let text = format!("zone {zone} enforces since generation {generation}, promoted by {by}");
-        tracing::warn!("policy: {text}");
+        tracing::warn!(event = "zone-promoted", "policy: {text}");
         match saved {
             Ok(()) => {
                 Ok(format!("{text}; write mode = \"enforce\" into its [[policy]] to settle it"))

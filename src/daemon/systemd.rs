@@ -1,8 +1,9 @@
 //! systemd and signals: readiness, reload, watchdog, stop, sockets that outlive the process.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -20,6 +21,9 @@ use crate::sys;
 
 /// How long the relay may take to answer the watchdog.
 const WATCHDOG_ANSWER: Duration = Duration::from_secs(2);
+
+/// How long the service manager may take to read a message about a socket.
+const STORE_ANSWER: Duration = Duration::from_millis(500);
 
 fn notify(state: &[NotifyState<'_>]) {
     // without systemd there is nobody to tell
@@ -47,39 +51,63 @@ pub(super) fn inherited() -> Vec<Inherited> {
 /// Where sockets are kept for the next process (sd_notify(3) `FDSTORE=1`), if somebody listens.
 pub(super) fn store() -> Option<Box<dyn Store>> {
     std::env::var_os("NOTIFY_SOCKET")?;
-    Some(Box::new(FdStore { failed: AtomicBool::new(false) }))
+    let (messages, inbox) = mpsc::channel::<Message>();
+    let sending = move || inbox.into_iter().for_each(|message| message());
+    std::thread::Builder::new().name("store".to_owned()).spawn(sending).ok()?;
+    Some(Box::new(FdStore { messages, failed: AtomicBool::new(false) }))
 }
 
-/// The service manager's store of descriptors.
+/// Sends one message; it may take as long as the service manager does not listen.
+type Message = Box<dyn FnOnce() + Send>;
+
+/// The service manager's store of descriptors. A thread of its own sends to it, as a send waits
+/// for ever if nobody reads.
 struct FdStore {
-    /// One line in the log says it for all.
+    messages: mpsc::Sender<Message>,
+    /// One failure is enough: it is told once, and nobody waits for a second one.
     failed: AtomicBool,
 }
 
 impl FdStore {
-    fn told(&self, outcome: std::io::Result<()>) -> bool {
-        if let Err(e) = &outcome
-            && !self.failed.swap(true, Ordering::Relaxed)
-        {
+    fn send(&self, message: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> bool {
+        if self.failed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (done, outcome) = mpsc::channel();
+        // who waited may have given up
+        let message = Box::new(move || drop(done.send(message())));
+        let sent = self.messages.send(message).is_ok();
+        let reason = match outcome.recv_timeout(STORE_ANSWER) {
+            Ok(Ok(())) if sent => return true,
+            Ok(Err(e)) => e.to_string(),
+            _ => "it does not read its messages".to_owned(),
+        };
+        if !self.failed.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "systemd does not keep sockets, so that a restart may lose queries: {e}"
+                "systemd keeps no more sockets, so a restart may lose queries: {reason}"
             );
         }
-        outcome.is_ok()
+        false
     }
 }
 
 impl Store for FdStore {
     fn keep(&self, name: &str, socket: BorrowedFd<'_>) -> bool {
-        // an error on the socket is no reason to drop it
-        let unwatched = NotifyState::Custom("FDPOLL=0");
-        let state = [NotifyState::FdStore, NotifyState::FdName(name), unwatched];
-        self.told(sd_notify::notify_with_fds(&state, &[socket]))
+        let Ok(socket) = socket.try_clone_to_owned() else { return false };
+        let name = name.to_owned();
+        self.send(move || {
+            // an error on the socket is no reason to drop it
+            let unwatched = NotifyState::Custom("FDPOLL=0");
+            let state = [NotifyState::FdStore, NotifyState::FdName(&name), unwatched];
+            sd_notify::notify_with_fds(&state, &[socket.as_fd()])
+        })
     }
 
     fn forget(&self, name: &str) {
-        let state = [NotifyState::FdStoreRemove, NotifyState::FdName(name)];
-        self.told(sd_notify::notify(&state));
+        let name = name.to_owned();
+        self.send(move || {
+            sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)])
+        });
     }
 }
 
@@ -148,7 +176,10 @@ pub(super) async fn feed_watchdog(relay: Arc<Relay>) {
     loop {
         match timeout(WATCHDOG_ANSWER, answers(&relay)).await {
             Ok(true) => notify(&[NotifyState::Watchdog]),
-            _ => tracing::error!("a worker does not answer the watchdog's query"),
+            _ => tracing::error!(
+                event = "worker-stuck",
+                "a worker does not answer the watchdog's query"
+            ),
         }
         tokio::time::sleep(half(limit)).await;
     }

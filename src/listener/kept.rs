@@ -205,3 +205,109 @@ fn word(transport: Transport) -> &'static str {
         Transport::Tcp => "TCP",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn inherited(fd: impl Into<OwnedFd>, name: &str) -> Inherited {
+        Inherited::new(fd.into(), name.to_owned()).unwrap()
+    }
+
+    /// A UDP socket, and another one that shares its port.
+    fn sharing() -> (Listening, Listening, SocketAddr) {
+        let first = socket::udp(at("127.0.0.1:0"), &options()).unwrap();
+        let address = first.local_addr().unwrap();
+        (Listening::Udp(first), bind(Transport::Udp, address).unwrap(), address)
+    }
+
+    fn fd(socket: &Listening) -> OwnedFd {
+        socket.as_fd().try_clone_to_owned().unwrap()
+    }
+
+    #[test]
+    fn a_name_is_believed_only_if_it_says_what_the_socket_is() {
+        let (socket, _, address) = sharing();
+        let port = address.port();
+        let owner = |name: &str| inherited(fd(&socket), name).owner;
+        assert_eq!(owner(&format!("culvert.udp.127.0.0.1_{port}.0")), Owner::Store);
+        assert_eq!(owner(&format!("culvert.udp.127.0.0.1_{port}.12")), Owner::Store);
+        let others = [
+            "culvert.socket".to_owned(),
+            String::new(),
+            format!("culvert.tcp.127.0.0.1_{port}.0"),
+            format!("culvert.udp.127.0.0.2_{port}.0"),
+            format!("culvert.udp.127.0.0.1_{port}.x"),
+        ];
+        for name in others {
+            assert_eq!(owner(&name), Owner::Unit, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_have_no_colon_and_keep_the_interface() {
+        let name = |address| stem(Transport::Tcp, at(address));
+        assert_eq!(name("192.0.2.1:53"), "culvert.tcp.192.0.2.1_53.");
+        assert_eq!(name("[2001:db8::1]:53"), "culvert.tcp.2001-db8--1_53.");
+        assert_eq!(name("[fe80::1%3]:53"), "culvert.tcp.fe80--1%3_53.");
+    }
+
+    #[test]
+    fn what_serves_no_client_is_refused_in_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected.connect("127.0.0.1:9").unwrap();
+        let cases: [(OwnedFd, &str); 4] = [
+            (std::fs::File::open("/dev/null").unwrap().into(), "not a socket"),
+            (UnixDatagram::unbound().unwrap().into(), "not an Internet socket"),
+            (stream.into(), "a TCP socket that does not listen"),
+            (connected.into(), "a UDP socket that is connected to one peer"),
+        ];
+        for (fd, reason) in cases {
+            let error = Inherited::new(fd, "some".to_owned()).unwrap_err();
+            assert!(error.ends_with(reason) && error.contains("\"some\""), "{error}");
+        }
+        assert!(Inherited::new(listener.into(), String::new()).is_ok());
+    }
+
+    #[test]
+    fn an_address_gets_its_own_sockets_of_its_own_kind() {
+        let (first, second, address) = sharing();
+        let tcp = TcpListener::bind(address).unwrap();
+        let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let name = |number| format!("{}{number}", stem(Transport::Udp, address));
+        let mut shelf = Shelf::new(vec![
+            inherited(fd(&first), &name(0)),
+            inherited(tcp, "unit"),
+            inherited(fd(&second), &name(1)),
+            inherited(elsewhere, "unit"),
+        ]);
+        assert!(shelf.claim(Transport::Udp, at("127.0.0.9:53"), 2).is_empty());
+        let claimed = shelf.claim(Transport::Udp, address, 1);
+        assert_eq!(claimed.iter().map(Inherited::stored_as).collect::<Vec<_>>(), [Some(&*name(0))]);
+        assert_eq!(shelf.claim(Transport::Tcp, address, 1).len(), 1);
+        // one more than there are workers: the store's may go, the unit's may not
+        let surplus = shelf.surplus();
+        assert_eq!(surplus.iter().map(Inherited::stored_as).collect::<Vec<_>>(), [Some(&*name(1))]);
+        assert_eq!(shelf.iter().count(), 1);
+        shelf.put_back(claimed);
+        assert_eq!(shelf.claim(Transport::Udp, address, 8).len(), 1);
+    }
+
+    #[test]
+    fn all_sockets_of_a_unit_are_served_however_many_workers_there_are() {
+        let (first, second, address) = sharing();
+        let sockets = [&first, &second].map(|socket| inherited(fd(socket), "dns"));
+        let mut shelf = Shelf::new(sockets.into());
+        assert_eq!(shelf.claim(Transport::Udp, address, 1).len(), 2);
+    }
+}

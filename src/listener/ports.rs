@@ -157,8 +157,15 @@ impl Change {
     /// Logs it; an address that cannot be had is a warning.
     pub fn log(&self) {
         match self {
-            Change::Failed(..) => tracing::warn!("{self}"),
-            _ => tracing::info!("{self}"),
+            Change::Listening(at) => {
+                tracing::info!(event = "listening", address = %at, "{self}");
+            }
+            Change::Failed(at, _) => {
+                tracing::warn!(event = "not-listening", address = %at, "{self}");
+            }
+            Change::Closed(at) => {
+                tracing::info!(event = "no-longer-listening", address = %at, "{self}");
+            }
         }
     }
 }
@@ -230,10 +237,13 @@ impl Ports {
             }
         }
         // what is gone ends last: a narrower address takes over from a wildcard without a gap
-        let gone = self.open.extract_if(.., |address, _| !wanted.contains(address));
-        for (address, port) in gone.collect::<Vec<_>>() {
-            self.leave(address, port);
-            changes.push(Change::Closed(address));
+        let gone: Vec<_> =
+            self.open.keys().filter(|address| !wanted.contains(address)).copied().collect();
+        for address in gone {
+            if let Some(port) = self.open.remove(&address) {
+                self.leave(address, port);
+                changes.push(Change::Closed(address));
+            }
         }
         changes
     }
@@ -241,8 +251,15 @@ impl Ports {
     /// Ends what was inherited and found no address. Called once, when the first addresses are
     /// in place: what waits in those sockets is answered, and nothing waits there in vain.
     pub fn settle(&mut self) {
-        for (kept, worker) in self.shelf.surplus().into_iter().zip(self.workers.iter().cycle()) {
-            tracing::info!("{kept} is not needed: what waits in it is answered, then it is closed");
+        let surplus = self.shelf.surplus();
+        if !surplus.is_empty() {
+            tracing::info!(
+                "{} sockets of the process before are not needed: what waits in them is answered",
+                surplus.len()
+            );
+        }
+        for (kept, worker) in surplus.into_iter().zip(self.workers.iter().cycle()) {
+            tracing::debug!("the {kept} is not needed");
             forget(self.store.as_deref(), &mut self.names, kept.stored_as());
             let (_, ending) = watch::channel(Ending::Unwanted);
             worker.serve(kept.socket, Life { ending, owner: Owner::Process });

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::kept::{Ending, Leave, Life};
 use super::ports::Busy;
 use super::{Handler, Settings, Source, Step, Transport, unmapped};
-use crate::sys::socket::end_handshakes;
+use crate::sys::socket::{end_handshakes, end_listening};
 use crate::{dns, limits};
 
 /// Longest message: what a 16-bit length can say.
@@ -152,6 +152,8 @@ pub(super) async fn serve<H: Handler>(
             tracing::debug!("a listener that is closed may lose who connects this moment: {e}");
         }
         let _ = timeout(limits::TCP_LAST_ACCEPT, door.accept_all(&listener)).await;
+        // a duplicate that the store did not let go of must not stand in the way of others
+        let _ = end_listening(listener.as_fd());
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::policy::set::Zone;
 use crate::policy::spelling;
 use crate::policy::stage::Matched;
 use crate::policy::trigger::TriggerKind;
+use crate::sys::journal::Entry;
 
 mod form;
 pub mod sink;
@@ -38,6 +39,8 @@ use tally::Tally;
 
 /// Records that are taken from the queue and written in one go.
 const BATCH: usize = 512;
+/// Priority of records in the journal (syslog(3): notice).
+const NOTICE: u8 = 5;
 
 /// A policy hit.
 #[derive(Clone)]
@@ -123,6 +126,29 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The line as an entry of the journal, with fields to look for; docs/JOURNAL.md lists them.
+    fn entry(&self, line: &str) -> Entry {
+        let mut entry = Entry::new(NOTICE, line);
+        let (event, client, qname) = match self {
+            Record::Hit(hit) => ("policy-hit", hit.client, &hit.qname),
+            Record::Query(query) => ("query", query.client, &query.qname),
+        };
+        entry.field("CULVERT_EVENT", event);
+        entry.field("CULVERT_CLIENT", &client.ip().to_canonical().to_string());
+        entry.field("CULVERT_QNAME", &qname.to_string());
+        match self {
+            Record::Hit(hit) => {
+                entry.field("CULVERT_ZONE", &hit.zone.settings.name.to_string());
+                entry.field("CULVERT_RULE", &hit.rule());
+                entry.field("CULVERT_ACTION", hit.action);
+            }
+            Record::Query(query) => entry.field("CULVERT_OUTCOME", query.outcome),
+        }
+        entry
+    }
+}
+
 struct Shared {
     queue: ArrayQueue<Record>,
     dropped: AtomicU64,
@@ -182,7 +208,10 @@ impl Writer {
         }
         if !self.thread.is_finished() {
             let left = self.reporter.shared.queue.len();
-            tracing::error!("the hit log takes no lines: {left} records are lost");
+            tracing::error!(
+                event = "hit-log-failed",
+                "the hit log takes no lines: {left} records are lost"
+            );
             return;
         }
         if self.thread.join().is_err() {
@@ -212,7 +241,11 @@ impl Reporter {
     /// Switches the query log; the switch itself is logged.
     pub fn log_queries(&self, on: bool) {
         if self.shared.queries.swap(on, Ordering::Relaxed) != on {
-            tracing::info!("query log switched {}", if on { "on" } else { "off" });
+            tracing::info!(
+                event = "query-log",
+                "query log switched {}",
+                if on { "on" } else { "off" }
+            );
         }
     }
 
@@ -288,14 +321,20 @@ impl Shared {
     /// The writer thread: takes what is there, writes it in one go, sleeps when there is nothing.
     fn write_all(&self, server: &str, format: Format, mut sink: sink::Sink) {
         let mut text = String::new();
+        let mut entries = sink.takes_entries().then(Vec::new);
         loop {
             if self.reopen.swap(false, Ordering::SeqCst) {
                 sink.reopen();
             }
-            let (taken, lines) = self.take_batch(server, format, &mut text);
+            let (taken, lines) = self.take_batch(server, format, &mut text, &mut entries);
             if lines > 0 {
-                let counter = if sink.write(&text) { &self.written } else { &self.dropped };
-                counter.fetch_add(lines, Ordering::Relaxed);
+                let written = match &mut entries {
+                    Some(entries) => sink.write_entries(&std::mem::take(entries)),
+                    None if sink.write(&text) => lines,
+                    None => 0,
+                };
+                self.written.fetch_add(written, Ordering::Relaxed);
+                self.dropped.fetch_add(lines.saturating_sub(written), Ordering::Relaxed);
                 text.clear();
             }
             if taken > 0 {
@@ -313,8 +352,15 @@ impl Shared {
         }
     }
 
-    /// Takes records from the queue: how many, and how many lines of text they became.
-    fn take_batch(&self, server: &str, format: Format, text: &mut String) -> (usize, u64) {
+    /// Takes records from the queue: how many, and how many lines of text they became. Each line
+    /// becomes an entry of the journal instead, if entries are wanted.
+    fn take_batch(
+        &self,
+        server: &str,
+        format: Format,
+        text: &mut String,
+        entries: &mut Option<Vec<Entry>>,
+    ) -> (usize, u64) {
         let (mut taken, mut lines) = (0, 0);
         let mut tally = self.tally();
         while taken < BATCH
@@ -328,9 +374,13 @@ impl Shared {
                 continue;
             }
             lines += 1;
-            match record {
-                Record::Hit(hit) => form::hit(text, format, server, &hit),
-                Record::Query(query) => form::query(text, format, server, &query),
+            match &record {
+                Record::Hit(hit) => form::hit(text, format, server, hit),
+                Record::Query(query) => form::query(text, format, server, query),
+            }
+            if let Some(entries) = entries {
+                entries.push(record.entry(text.trim_end()));
+                text.clear();
             }
         }
         (taken, lines)

@@ -1,14 +1,16 @@
-//! Where records go: standard error (the journal under systemd), or a file.
+//! Where records go: the journal with fields of their own, standard error, or a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
+use crate::sys::journal::{Entry, Journal};
+
 /// Where the operator wants records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// Standard error with a priority in front, which is the journal under systemd
+    /// The journal, if standard error leads there; else standard error with a priority in front
     /// (sd-daemon(3)).
     Journal,
     /// Standard error.
@@ -29,7 +31,11 @@ impl Destination {
             Destination::Stdout => own(io::stdout().as_fd())?,
             Destination::Journal | Destination::Stderr => own(io::stderr().as_fd())?,
         };
-        Ok(Sink { destination: self, file, failing: false })
+        let journal = match &self {
+            Destination::Journal => Journal::of_stderr(),
+            _ => None,
+        };
+        Ok(Sink { destination: self, file, journal, failing: false })
     }
 }
 
@@ -41,10 +47,32 @@ fn open(path: &PathBuf) -> io::Result<File> {
 pub struct Sink {
     destination: Destination,
     file: File,
+    /// Takes entries instead of lines.
+    journal: Option<Journal>,
     failing: bool,
 }
 
 impl Sink {
+    /// True if records have to come as entries.
+    pub fn takes_entries(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Writes entries; how many were taken. The rest is lost, which is logged like lost lines.
+    pub fn write_entries(&mut self, entries: &[Entry]) -> u64 {
+        let Some(journal) = &self.journal else { return 0 };
+        let mut taken = 0;
+        let mut result = Ok(());
+        for entry in entries {
+            match journal.send(entry) {
+                Ok(()) => taken += 1,
+                Err(e) => result = Err(e),
+            }
+        }
+        self.told(result);
+        taken
+    }
+
     /// Writes whole lines. False if they are lost; that is logged once until it works again.
     pub fn write(&mut self, lines: &str) -> bool {
         let result = match &self.destination {
@@ -60,16 +88,24 @@ impl Sink {
             }),
             _ => self.file.write_all(lines.as_bytes()),
         };
+        self.told(result)
+    }
+
+    /// Logs the first failure of a row, and the end of the row. True for success.
+    fn told(&mut self, result: io::Result<()>) -> bool {
         match result {
             Ok(()) => {
                 if std::mem::take(&mut self.failing) {
-                    tracing::info!("the hit log can be written again");
+                    tracing::info!(event = "hit-log-again", "the hit log can be written again");
                 }
                 true
             }
             Err(e) => {
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!("the hit log cannot be written, hits are counted: {e}");
+                    tracing::error!(
+                        event = "hit-log-failed",
+                        "the hit log cannot be written, hits are counted: {e}"
+                    );
                 }
                 false
             }

@@ -89,7 +89,7 @@ fn a_count_begins_and_ends_with_the_watch() {
     let reporter = unread();
     let zone = zone("watch.test", true);
     let name = zone.settings.name;
-    let take = || reporter.shared.take_batch("", Format::Json, &mut String::new()).0;
+    let take = || reporter.shared.take_batch("", Format::Json, &mut String::new(), &mut None).0;
     reporter.hit(hit(&zone, "192.0.2.1", "early.example", "NXDOMAIN"));
     assert_eq!((take(), reporter.zone_report("watch.test")), (1, None));
     reporter.watch(&[name]);
@@ -144,4 +144,27 @@ fn what_the_queue_lost_is_said() {
     reporter.hit(HitRecord { enforced: true, ..hit(&loud, "192.0.2.1", "x.example", "NODATA") });
     assert_eq!(reporter.zone_report("quiet.test").unwrap().dropped, 2);
     assert_eq!(reporter.counts(), (0, 4), "a hit that is not logged is no lost record of the log");
+}
+
+#[test]
+fn a_hit_in_the_journal_can_be_looked_for() {
+    let reporter = unread();
+    reporter.hit(hit(&zone("loud.test", true), "::ffff:192.0.2.1", "Bad.example", "NXDOMAIN"));
+    let (mut text, mut entries) = (String::new(), Some(Vec::new()));
+    let taken = reporter.shared.take_batch("relay", Format::Json, &mut text, &mut entries);
+    assert_eq!((taken, text.as_str()), ((1, 1), ""));
+    let entries = entries.unwrap();
+    let entry = std::str::from_utf8(entries[0].as_bytes()).unwrap();
+    let expected = [
+        "PRIORITY=5\n",
+        "MESSAGE={\"time\":",
+        "CULVERT_EVENT=policy-hit\n",
+        "CULVERT_CLIENT=192.0.2.1\n",
+        "CULVERT_QNAME=bad.example\n",
+        "CULVERT_ZONE=loud.test\n",
+        "CULVERT_ACTION=NXDOMAIN\n",
+    ];
+    for field in expected {
+        assert!(entry.contains(field), "{field:?} in {entry:?}");
+    }
 }

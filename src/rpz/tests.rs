@@ -467,3 +467,32 @@ proptest! {
         let _ = read(text);
     }
 }
+
+#[test]
+fn a_checksum_is_of_what_the_rules_say_in_whatever_order() {
+    let sum = |lines: &[&str]| read(format!("{HEAD}{}\n", lines.join("\n"))).unwrap().checksum();
+    let lines = [
+        "a.example CNAME .",
+        "b.example A 192.0.2.1",
+        "32.1.2.0.192.rpz-ip CNAME *.",
+        "c.example A 192.0.2.2",
+    ];
+    let all = sum(&lines);
+    let mut back = lines;
+    back.reverse();
+    assert_eq!(sum(&back), all);
+    for (from, to) in [
+        ("a.example", "aa.example"),
+        ("CNAME .", "CNAME *."),
+        ("192.0.2.1", "192.0.2.3"),
+        ("32.1.2", "32.2.2"),
+        ("rpz-ip", "rpz-client-ip"),
+    ] {
+        let changed = lines.map(|line| line.replacen(from, to, 1));
+        assert_ne!(changed, lines, "{from} occurs");
+        let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+        assert_ne!(sum(&changed), all, "{from} to {to}");
+    }
+    assert_ne!(sum(&lines[1..]), all);
+    assert_eq!(sum(&[]), 0);
+}

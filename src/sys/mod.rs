@@ -9,6 +9,7 @@
 //!   pktinfo ─ bytes of the       netlink ─ "an address or a link has changed"
 //!             two ends (safe)    sched ─── nice value of one thread, open files, free memory
 //!                                port_owner ─ who holds a port (safe)
+//!                                journal ──── entries for systemd's journal (safe)
 //!                                accounts ─── names of users and groups (safe)
 //! ```
 //!
@@ -41,6 +42,7 @@
 pub mod accounts;
 #[allow(unsafe_code)]
 mod inherit;
+pub mod journal;
 #[allow(unsafe_code)]
 mod mmsg;
 #[allow(unsafe_code)]

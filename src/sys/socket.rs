@@ -166,6 +166,14 @@ pub fn end_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
+/// Ends a listener for every duplicate, in other processes too; who was not accepted is reset.
+///
+/// # Errors
+/// From the kernel: it does not listen.
+pub fn end_listening(listener: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&listener).shutdown(std::net::Shutdown::Read)
+}
+
 /// Keeps a descriptor from programs that this one might run.
 ///
 /// # Errors
@@ -447,6 +455,55 @@ mod tests {
             tcp(addr, &PLAIN, 8).unwrap_err();
             tcp(addr, &free, 8).unwrap();
         }
+    }
+
+    #[test]
+    fn a_socket_that_ends_keeps_what_it_has_and_gets_nothing_new() {
+        let sharing = BindOptions { reuse_port: true, ..PLAIN };
+        let ending = udp(at("127.0.0.1:0"), &sharing).unwrap();
+        let address = ending.local_addr().unwrap();
+        let clients: Vec<_> = (0..50).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let send = |text| clients.iter().for_each(|c| assert!(c.send_to(text, address).is_ok()));
+        let read = |socket: &UdpSocket| {
+            let mut buffer = [0; 8];
+            std::iter::from_fn(|| socket.recv(&mut buffer).ok()).collect::<Vec<_>>()
+        };
+        send(b"before");
+        let next = udp(address, &sharing).unwrap();
+        end_datagrams(ending.as_fd()).unwrap();
+        send(b"now");
+        assert_eq!(read(&ending), [6; 50]);
+        assert_eq!(read(&next), [3; 50]);
+        // and it can still answer
+        ending.send_to(b"late", clients[0].local_addr().unwrap()).unwrap();
+        clients[0].set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        assert_eq!(clients[0].recv_from(&mut [0; 8]).unwrap(), (4, address));
+    }
+
+    #[test]
+    fn a_listener_that_ends_keeps_who_is_there_and_takes_nobody_new() {
+        let listener = tcp(at("127.0.0.1:0"), &PLAIN, 8).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut early = TcpStream::connect(address).unwrap();
+        end_handshakes(listener.as_fd()).unwrap();
+        let late = TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut early, b"hello").unwrap();
+        std::io::Read::read_exact(&mut accepted, &mut [0; 5]).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_adopted_socket_has_what_ours_have() {
+        let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = plain.local_addr().unwrap();
+        let (adopted, bound) = adopt(plain.into(), &PLAIN, 8).unwrap();
+        assert_eq!(bound, address);
+        let Listening::Udp(socket) = adopted else { panic!("a UDP socket") };
+        assert_eq!(option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO), 1);
+        assert_eq!(option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), 5);
+        assert!(SockRef::from(&socket).nonblocking().unwrap());
     }
 
     #[test]

@@ -314,11 +314,13 @@ impl Backend {
         match line {
             Line::Down(fault, n) => tracing::warn!(
                 target: "culvert::upstream",
+                event = "backend-down", %upstream, backend = %address,
                 "backend {address} of {upstream} is down: {fault}{}",
                 hidden(*n)
             ),
             Line::Up(after, n) => tracing::info!(
                 target: "culvert::upstream",
+                event = "backend-up", %upstream, backend = %address,
                 "backend {address} of {upstream} is up again after {:.1} s{}",
                 after.as_secs_f32(),
                 hidden(*n)

@@ -325,6 +325,7 @@ impl Lane {
         if more && self.reported.fetch_or(bit, Relaxed) & bit == 0 {
             tracing::warn!(
                 target: "culvert::upstream",
+                event = "backend-path", upstream = %upstream, backend = %self.backend.address,
                 "backend {} of {upstream} answers HTTP {status} to path {}; using path {}",
                 self.backend.address,
                 wrong + 1,

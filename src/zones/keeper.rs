@@ -205,7 +205,10 @@ impl Keeper {
         let name = self.name();
         match verdict {
             Verdict::InForce { generation, warnings } => {
-                tracing::info!("policy zone {name}: {text}; generation {generation} is in force");
+                tracing::info!(
+                    event = "zone-version", zone = %name, generation,
+                    "policy zone {name}: {text}; generation {generation} is in force"
+                );
                 for warning in &warnings {
                     tracing::warn!("policy zone {name}: {warning}");
                 }
@@ -221,6 +224,7 @@ impl Keeper {
             Verdict::Held { reasons } => {
                 let why = reasons.join("; ");
                 tracing::error!(
+                    event = "zone-held", zone = %name,
                     "policy zone {name}: {text}: HELD, the version before stays in force: {why}; \
                      see culvert zone diff {name}, and take it with culvert zone accept {name}"
                 );
@@ -239,8 +243,20 @@ impl Keeper {
             Err(text) => (text, !told.last_outcome.as_ref().is_some_and(|last| alike(last, text))),
         };
         match outcome {
-            Ok(_) if new => tracing::info!("policy zone {}: {text}", self.remote.name),
-            Err(_) if new => tracing::warn!("policy zone {}: {text}", self.remote.name),
+            Ok(_) if new => {
+                tracing::info!(
+                    event = "zone-source", zone = %self.remote.name,
+                    "policy zone {}: {text}",
+                    self.remote.name
+                )
+            }
+            Err(_) if new => {
+                tracing::warn!(
+                    event = "zone-failed", zone = %self.remote.name,
+                    "policy zone {}: {text}",
+                    self.remote.name
+                )
+            }
             _ => {}
         }
         told.last_outcome = Some(text.clone());
@@ -276,12 +292,16 @@ impl Keeper {
         let name = self.name();
         if open {
             tracing::error!(
+                event = "zone-open", zone = %name,
                 "policy zone {name}: no version has come in time; queries are answered WITHOUT it \
                  from now on"
             );
         }
         if withdraw {
-            tracing::error!("policy zone {name}: it has expired; its rules do not act any more");
+            tracing::error!(
+                event = "zone-expired", zone = %name,
+                "policy zone {name}: it has expired; its rules do not act any more"
+            );
         }
         if open || withdraw {
             self.enforcer.renew().await;
@@ -317,12 +337,16 @@ impl Keeper {
         let (name, serial) = (self.name(), held.rules.soa.serial);
         match self.enforcer.accept(held.rules).await {
             Ok(_) => tracing::warn!(
+                event = "zone-hold-over", zone = %name, serial,
                 "policy zone {name}: serial {serial} was held for hold_max and is in force now; it \
                  was held: {}",
                 held.reasons.join("; ")
             ),
             Err(fault) => {
-                tracing::error!("policy zone {name}: serial {serial} stays held: {fault}");
+                tracing::error!(
+                    event = "zone-held", zone = %name, serial,
+                    "policy zone {name}: serial {serial} stays held: {fault}"
+                );
             }
         }
     }
@@ -393,7 +417,10 @@ pub(super) fn save_copy(
     match saved {
         Ok(()) => {
             if saving.error.take().is_some() {
-                tracing::info!("policy zone {name}: its last good copy is saved again");
+                tracing::info!(
+                    event = "zone-saved", zone = %name,
+                    "policy zone {name}: its last good copy is saved again"
+                );
             }
             if whole {
                 saving.saved = Some(clock::wall_millis());
@@ -402,6 +429,7 @@ pub(super) fn save_copy(
         Err(text) => {
             if saving.error.as_ref() != Some(&text) {
                 tracing::error!(
+                    event = "zone-unsaved", zone = %name,
                     "policy zone {name}: {text}; its rules act, but would not outlive a restart"
                 );
             }

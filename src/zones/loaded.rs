@@ -275,7 +275,11 @@ fn fresh(
     (began, stamp): (SystemTime, Stamp),
 ) -> Loaded {
     let name = &source.settings.name;
-    tracing::info!("policy zone {name}: serial {}, {} rules", rules.soa.serial, rules.len());
+    tracing::info!(
+        event = "zone-version", zone = %name, serial = rules.soa.serial,
+        "policy zone {name}: serial {}, {} rules",
+        rules.soa.serial, rules.len()
+    );
     log_skipped(source, &rules);
     rules.checksum();
     let included = rules.included.iter().map(|path| PathBuf::from(&**path));
@@ -295,7 +299,10 @@ fn saved_copy(state: &Path, source: &Source) -> Option<saved::Loaded> {
     let copy = match saved::load(&folder, name, source.max_rules) {
         Ok(copy) => copy?,
         Err(fault) if !fault.is_damage() => {
-            tracing::error!("policy zone {name}: its last good copy is not used: {fault}");
+            tracing::error!(
+                event = "zone-copy-unused", zone = %name,
+                "policy zone {name}: its last good copy is not used: {fault}"
+            );
             return None;
         }
         Err(fault) => {
@@ -305,6 +312,7 @@ fn saved_copy(state: &Path, source: &Source) -> Option<saved::Loaded> {
                 |path| format!("it is {} now", path.display()),
             );
             tracing::error!(
+                event = "zone-copy-unused", zone = %name,
                 "policy zone {name}: its last good copy is of no use: {fault}; {aside}"
             );
             return None;
@@ -312,13 +320,17 @@ fn saved_copy(state: &Path, source: &Source) -> Option<saved::Loaded> {
     };
     if copy.identity != Identity::of(&source.origin, source.form) {
         tracing::warn!(
+            event = "zone-copy-unused", zone = %name,
             "policy zone {name}: its last good copy came from elsewhere, or in another form, and \
              is not used"
         );
         return None;
     }
     let (serial, rules) = (copy.rules.soa.serial, copy.rules.len());
-    tracing::info!("policy zone {name}: serial {serial}, {rules} rules, from its last good copy");
+    tracing::info!(
+        event = "zone-version", zone = %name, serial,
+        "policy zone {name}: serial {serial}, {rules} rules, from its last good copy"
+    );
     Some(copy)
 }
 
@@ -329,6 +341,7 @@ pub(super) fn log_skipped(source: &Source, rules: &ZoneRules) {
     }
     let first = in_words(&rules.skipped.first[..rules.skipped.first.len().min(1)]);
     tracing::warn!(
+        event = "zone-skipped", zone = %source.settings.name,
         "policy zone {}: records that are no usable rules: {}; the first: {}",
         source.settings.name,
         rules.skipped.total,
@@ -338,7 +351,10 @@ pub(super) fn log_skipped(source: &Source, rules: &ZoneRules) {
 
 fn log_kept(source: &Source, fault: &ZoneError) {
     let name = &source.settings.name;
-    tracing::error!("policy zone {name}: the old rules stay in force: {fault}");
+    tracing::error!(
+        event = "zone-failed", zone = %name,
+        "policy zone {name}: the old rules stay in force: {fault}"
+    );
 }
 
 /// The first skipped records, for people.

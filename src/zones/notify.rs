@@ -217,7 +217,10 @@ fn tell(zone: &Name, from: IpAddr, fault: RequestFault, key: Option<&Key>) {
             format!("the key {} must be the same here and on {from}", key.name)
         }
     };
-    tracing::warn!("policy zone {zone}: a NOTIFY from {from} is refused: {fault}; {cure}");
+    tracing::warn!(
+        event = "notify-refused", %zone, client = %from,
+        "policy zone {zone}: a NOTIFY from {from} is refused: {fault}; {cure}"
+    );
 }
 
 /// A NOTIFY that can be read.

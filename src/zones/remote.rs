@@ -189,6 +189,7 @@ impl Remote {
         if state.timers.state(Moment::now(), 0) == Age::Expired {
             state.withdrawn = true;
             tracing::error!(
+                event = "zone-expired", zone = %self.name,
                 "policy zone {}: it has expired; its rules do not act any more",
                 self.name
             );

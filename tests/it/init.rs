@@ -38,12 +38,14 @@ impl Site {
         format!("https://{HOST}:{}{PATH}", self.backend.address.port())
     }
 
-    /// The flags that name the service, its CA and the configuration.
+    /// The flags that name the configuration and, if no other is named, the service's CA.
     fn flags(&self, more: &[&str]) -> Vec<String> {
         let ca = self.tls.ca().display().to_string();
         let config = self.conf.file().display().to_string();
-        let mut flags: Vec<String> =
-            ["init", "--ca", &ca, "--config", &config].map(str::to_owned).into();
+        let mut flags = vec!["init".to_owned(), "--config".to_owned(), config];
+        if !more.contains(&"--ca") {
+            flags.extend(["--ca".to_owned(), ca]);
+        }
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         flags
     }
@@ -159,6 +161,16 @@ fn nothing_is_written_where_something_is_wrong() {
         assert!(!out.contains("secret-org"), "{out}");
         assert!(!site.file().exists(), "{flags:?}");
     }
+    let text = site.conf.text().replace("\"service\"", "\"other\"");
+    fs::write(site.conf.file(), text).unwrap();
+    let (code, out) = site.init(&["--url", &url, "--address", "127.0.0.1"], "");
+    assert!(code == 78 && out.contains("the first [[upstream]] is named \"other\""), "{out}");
+    assert!(!site.file().exists());
+    site.conf.save();
+    let bad = site.conf.folder().join("bad.pem").display().to_string();
+    fs::write(&bad, "no certificate").unwrap();
+    let (code, out) = site.init(&["--url", &url, "--address", "127.0.0.1", "--ca", &bad], "");
+    assert!(code == 78 && out.contains(&bad) && !site.file().exists(), "{out}");
     fs::write(site.conf.file(), "[server]\nworkrs = 1\n").unwrap();
     let (code, out) = site.init(&["--url", &url, "--address", "127.0.0.1"], "");
     assert!(code == 78 && out.contains("culvert.toml:2:1: server.workrs: unknown"), "{out}");
@@ -210,6 +222,9 @@ fn somebody_at_a_terminal_is_asked() {
     for word in ["URL: ", "plain http", "Addresses", "not an IP address", "Networks", "[Y/n]"] {
         assert!(out.contains(word), "{word}: {out}");
     }
+    // here nothing typed ends the line of a prompt, which may have twelve octets
+    let short = |line: &str| line.len() <= 80 + 12 || line.contains("culvert.");
+    assert_eq!(out.lines().find(|line| !short(line) && !line.contains(HOST)), None);
     // the terminal itself shows what is typed, here before anything is asked
     let said = out.split_once("Write it?").expect("the last question").1;
     assert!(said.contains(": answers, ") && !said.contains(PATH), "{out}");

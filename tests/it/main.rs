@@ -31,6 +31,8 @@ mod policy_life;
 mod policy_stages;
 mod primaries;
 mod reload;
+mod resolver;
+mod restart;
 mod review_policy;
 mod saved;
 mod supply_gate;

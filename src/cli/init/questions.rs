@@ -2,18 +2,21 @@
 
 use std::io::{BufRead, Read, Write, stdin, stdout};
 
+use crate::admin::render;
 use crate::limits;
 
 pub(super) const URL: &str = "\
-The service that answers, over HTTPS: the whole URL, https://HOST/PATH. Its path is a secret;
-it is shown nowhere after this.
+The service that answers, over HTTPS: the whole URL, https://HOST/PATH.
+Its path is a secret; it is shown nowhere after this.
 URL";
 pub(super) const ADDRESSES: &str = "
-The service's IP addresses, with commas between: the relay never looks its service up.
+The service's IP addresses, with commas between: the relay never looks its
+service up.
 Addresses";
 pub(super) const NETWORKS: &str = "
-The networks to serve, with commas between. Nothing: private networks (10.0.0.0/8,
-172.16.0.0/12, 192.168.0.0/16, fc00::/7) and the IPv6 prefixes of our own interfaces.
+The networks to serve, with commas between. Nothing: private networks
+(10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7 and link-local ones) and
+the IPv6 prefixes of our own interfaces.
 Networks";
 
 /// Asks until the answer is good.
@@ -31,7 +34,11 @@ pub(super) fn ask(
         }
         match check(&answer) {
             Ok(()) => return Ok(answer),
-            Err(fault) => say(&format!("  {fault}\n")),
+            Err(fault) => {
+                let mut told = String::new();
+                render::indented(&mut told, 2, &fault);
+                say(&told);
+            }
         }
     }
 }
@@ -66,7 +73,7 @@ pub(super) fn line() -> Result<String, String> {
     let mut line = String::new();
     let read = stdin().lock().take(limits::INIT_LINE).read_line(&mut line);
     match read.map_err(|e| format!("standard input: {e}"))? {
-        0 => Err("standard input has ended".to_owned()),
+        0 => Err("\nstandard input has ended".to_owned()),
         _ => Ok(line.trim().to_owned()),
     }
 }

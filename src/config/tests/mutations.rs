@@ -1,6 +1,10 @@
 //! Broken files give faults or settings, never a panic, and never a secret.
 
+use std::path::Path;
+
 use super::load;
+use crate::config::files::Text;
+use crate::config::{Faults, Settings, judged};
 
 const VALID: &str = r#"version = 1
 [server]
@@ -108,6 +112,22 @@ impl Numbers {
         (self.0 % limit as u64) as usize
     }
 
+    /// The good file with some changes.
+    fn mutated(&mut self) -> String {
+        let mut text = VALID.to_owned();
+        for _ in 0..=self.below(4) {
+            let (a, b) = (self.place(&text), self.place(&text));
+            let (start, end) = (a.min(b), a.max(b));
+            match self.below(4) {
+                0 => text.insert_str(start, PIECES[self.below(PIECES.len())]),
+                1 if end - start < 40 => text.replace_range(start..end, ""),
+                2 if end - start < 200 => text = format!("{}{}", &text[..end], &text[start..]),
+                _ => text.insert_str(end, PIECES[self.below(PIECES.len())]),
+            }
+        }
+        text
+    }
+
     /// A place between two characters.
     fn place(&mut self, text: &str) -> usize {
         let mut at = self.below(text.len() + 1);
@@ -118,23 +138,44 @@ impl Numbers {
     }
 }
 
+/// What the two files say together.
+fn load_both(main: &str, drop_in: &str) -> Result<Settings, Faults> {
+    let files = [("culvert.toml", main), ("culvert.d/x.toml", drop_in)];
+    judged(Path::new("culvert.toml"), &files.map(|(name, text)| Text::new(Path::new(name), text)))
+}
+
+#[test]
+fn mutated_drop_ins_never_panic() {
+    assert!(load_both(VALID, VALID).is_err_and(|faults| faults.to_string().contains("route")));
+    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    let mut refused = [0; 2];
+    for _ in 0..1000 {
+        let (text, other) = (numbers.mutated(), numbers.mutated());
+        let cut = numbers.place(&text);
+        for (main, drop_in) in [(&text[..cut], &text[cut..]), (&text[..], &other[..])] {
+            let Err(faults) = load_both(main, drop_in) else { continue };
+            for fault in faults.as_slice() {
+                let file = usize::from(fault.file != "culvert.toml");
+                refused[file] += 1;
+                let lines = [main, drop_in][file].lines().count();
+                assert!(fault.line <= lines + 1, "{fault}\n{main}\n----\n{drop_in}");
+            }
+            let shown = faults.to_string();
+            for secret in ["dns-query", "hidden", "aHVzaCwg"] {
+                assert!(!shown.contains(secret), "{faults}\n{main}\n----\n{drop_in}");
+            }
+        }
+    }
+    assert!(refused.iter().all(|count| *count > 1000), "{refused:?}");
+}
+
 #[test]
 fn mutated_files_never_panic() {
     assert!(load(VALID).is_ok());
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut refused = 0;
     for _ in 0..3000 {
-        let mut text = VALID.to_owned();
-        for _ in 0..=numbers.below(4) {
-            let (a, b) = (numbers.place(&text), numbers.place(&text));
-            let (start, end) = (a.min(b), a.max(b));
-            match numbers.below(4) {
-                0 => text.insert_str(start, PIECES[numbers.below(PIECES.len())]),
-                1 if end - start < 40 => text.replace_range(start..end, ""),
-                2 if end - start < 200 => text = format!("{}{}", &text[..end], &text[start..]),
-                _ => text.insert_str(end, PIECES[numbers.below(PIECES.len())]),
-            }
-        }
+        let text = numbers.mutated();
         if let Err(faults) = load(&text) {
             refused += 1;
             let list = faults.as_slice();

@@ -8,7 +8,7 @@
 //!                        ▼  │  ├HTTPS▶ web      scripted pages
 //!                        │  │  ├XFR──▶ primary  scripted, signs with tsig
 //!                        │  │  └XFR──▶ authority  named, nsd, knotd, pdns_server
-//!         hit log, metrics  control and notify sockets
+//!         hit log, metrics  control and notify sockets; pid_one keeps sockets over restarts
 //! ```
 //!
 //! Every server has a folder, a port and a process of its own and ends with its handle, also
@@ -24,6 +24,7 @@ pub mod feed;
 pub mod flood;
 pub mod frames;
 pub mod peers;
+pub mod pid_one;
 pub mod plain;
 pub mod primary;
 pub mod process;
