@@ -39,6 +39,8 @@ ip address add 192.168.7.1/24 dev lan0
 ip link set lan0 up
 check "it answers on an address that came later" \
     wait_for 60 says '^127\.0\.0\.1$' ask +short @192.168.7.1 localhost
+check "the control socket is for the group culvert" \
+    says '^_culvert:culvert 660$' stat -c '%U:%G %a' /run/culvert/control.sock
 check "metrics over HTTP" says '^culvert_' http /metrics
 check "nothing was denied" none_denied
 
