@@ -22,8 +22,6 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-# in the background, so that $! is the command itself and no shell around it
-in_network() { exec nsenter -t "$BOX_LEADER" -n -- "$@"; }
 dig() { box_net dig +time=3 +tries=1 "$@"; }
 unit() { box systemctl show -P "$1" culvert.service; }
 apt() { box env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
@@ -50,10 +48,10 @@ load() {
     shift
     rm -f "$work/done"
     loads=$((loads + 1))
-    in_network python3 "$here/dnsload.py" 127.0.0.1 --suffix "load$loads.lab.example" \
+    box_net_exec python3 "$here/dnsload.py" 127.0.0.1 --suffix "load$loads.lab.example" \
         --rate 500 --seconds 90 --until "$work/done" >"$work/udp" &
     udp=$!
-    in_network python3 "$here/dnsload.py" 127.0.0.1 --suffix "tcp$loads.lab.example" \
+    box_net_exec python3 "$here/dnsload.py" 127.0.0.1 --suffix "tcp$loads.lab.example" \
         --tcp --rate 100 --seconds 90 --until "$work/done" >"$work/tcp" &
     tcp=$!
     jobs_of_ours="$jobs_of_ours $udp $tcp"
@@ -111,7 +109,7 @@ check "the state is the relay's own" says '^700' box stat -c %a /var/lib/culvert
 
 title "configure"
 "$here/backend.sh" "$work/backend" "$rules" || exit 1
-in_network named -g -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
+box_net_exec named -g -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
 jobs_of_ours="$jobs_of_ours $!"
 wait_for 20 dig @127.0.0.1 -p 5355 q1.lab.example || cat "$work/backend/log"
 box mkdir -p /etc/culvert/keys
