@@ -22,7 +22,7 @@ cache=${CULVERT_ROOTS:-/var/cache/culvert-roots}
 root=$cache/arm64-$(date +%G-%V)
 if [ ! -e "$root/etc/debian_version" ]; then
     mkdir -p "$cache"
-    rm -rf "$cache"/arm64-* "$cache/new-arm64"
+    rm -rf "$cache"/arm64-20* "$cache/new-arm64"
     packages=rustc,cargo,libstd-rust-dev:arm64,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross
     timeout 900 mmdebstrap --quiet --variant=minbase --architectures=amd64,arm64 \
         ${APT_OPTION:+--aptopt="$APT_OPTION"} --include=$packages,gcc,libc6-dev,make \
@@ -32,6 +32,24 @@ if [ ! -e "$root/etc/debian_version" ]; then
     rm "$cache/new-arm64.tar"
     mv "$cache/new-arm64" "$root"
 fi
+
+# The program is linked against Debian 12's C library: against a newer one it would ask for symbols
+# that Debian 12 does not have.
+libc=$cache/arm64-libc-$(date +%G-%V)
+if [ ! -e "$libc/usr/include/stdio.h" ]; then
+    rm -rf "$cache"/arm64-libc-*
+    timeout 900 mmdebstrap --quiet --variant=extract --architectures=arm64 \
+        --include=libc6-dev bookworm "$cache/new-libc.tar"
+    mkdir "$libc"
+    tar -xpf "$cache/new-libc.tar" -C "$libc"
+    rm "$cache/new-libc.tar"
+fi
+cat >"$work/link" <<'END'
+#!/bin/sh
+libs=/libc/usr/lib/aarch64-linux-gnu
+exec aarch64-linux-gnu-gcc --sysroot=/libc -B$libs -L$libs "$@"
+END
+chmod 755 "$work/link"
 
 quick=
 [ -z "${QUICK:-}" ] || quick="--setenv=CARGO_PROFILE_RELEASE_LTO=off
@@ -47,7 +65,8 @@ timeout 3600 systemd-nspawn --quiet --directory="$root" --register=no --keep-uni
     --pipe --bind-ro="$tree:/tree" --bind="$builds:/builds" --bind-ro="$registry:/cargo/registry" \
     --setenv=CARGO_HOME=/cargo --setenv=CARGO_TARGET_DIR=/builds --setenv=CARGO_NET_OFFLINE=true \
     --setenv=CARGO_BUILD_TARGET=$target \
-    --setenv=CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    --bind-ro="$libc:/libc" --bind-ro="$work/link:/link" \
+    --setenv=CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=/link \
     --setenv=CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc $quick \
     sh -c "rustc --version && make --silent -C /tree all RELEASE_COMMIT=$commit &&
     aarch64-linux-gnu-strip --strip-unneeded --remove-section=.comment --remove-section=.note \
