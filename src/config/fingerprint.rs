@@ -26,6 +26,7 @@ const SHOWN: usize = 8;
 pub fn fingerprint(settings: &Settings) -> String {
     let mut common = settings.clone();
     common.file = PathBuf::new();
+    common.files.clear();
     common.warnings.clear();
     common.places.clear();
     let Server { name, listen, control, state, workers, .. } = &mut common.server;
