@@ -75,6 +75,11 @@ pub const LOG_FLUSH: Duration = Duration::from_secs(2);
 
 /// One reply on the control socket, in octets: all exceptions, each as long as can be.
 pub const CONTROL_MESSAGE: usize = 64 << 20;
+/// Longest status of the other relay of a pair, in octets: more than [`EXCEPTIONS`] take.
+pub const PEER_STATUS: usize = 16 << 20;
+/// Most sockets that are stored for the process after this one; FileDescriptorStoreMax= of the
+/// unit is as much. The service manager drops what is more without a word.
+pub const STORED_SOCKETS: usize = 8192;
 /// A request on the control socket must be complete within this.
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
 /// A command waits this long for a zone to come; then it goes on without the command.

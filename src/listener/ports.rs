@@ -444,7 +444,8 @@ impl Ports {
 
     /// Puts a socket into the store, if there is one, under a name of its own.
     fn keep(&mut self, socket: &Listening, address: SocketAddr) -> Option<String> {
-        let store = self.store.as_deref()?;
+        let full = self.names.len() >= limits::STORED_SOCKETS;
+        let store = self.store.as_deref().filter(|_| !full)?;
         let stem = kept::stem(kept::transport(socket), address);
         let mut names = (0usize..).map(|number| format!("{stem}{number}"));
         let name = names.find(|name| !self.names.contains(name))?;
@@ -498,5 +499,37 @@ fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol) -> String {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }
         _ => e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+
+    use super::*;
+
+    /// Takes everything.
+    struct Takes;
+
+    impl Store for Takes {
+        fn keep(&self, _: &str, _: BorrowedFd<'_>) -> bool {
+            true
+        }
+
+        fn forget(&self, _: &str) {}
+    }
+
+    #[test]
+    fn what_the_units_store_would_drop_is_not_counted_on() {
+        let unit = include_str!("../../debian/culvert.service");
+        let most = format!("\nFileDescriptorStoreMax={}\n", limits::STORED_SOCKETS);
+        assert!(unit.contains(&most), "{most}");
+
+        let mut ports = Ports::new(Vec::new(), Vec::new(), Some(Box::new(Takes)));
+        let socket = kept::bind(Transport::Udp, ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = ([127, 0, 0, 1], 53).into();
+        ports.names = (1..limits::STORED_SOCKETS).map(|number| number.to_string()).collect();
+        assert!(ports.keep(&socket, address).is_some());
+        assert_eq!(ports.keep(&socket, address), None);
     }
 }
