@@ -60,6 +60,9 @@ pub const TCP_LAST_LINGER: Duration = Duration::from_millis(100);
 pub const TCP_LAST_ACCEPT: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, per listening socket.
 pub const TCP_BACKLOG: i32 = 511;
+/// Each time that addresses are bound, it is looked up for so long in all who has those that cannot
+/// be had: on a host of many containers one look may take 300 ms, and there may be many addresses.
+pub const OWNER_LOOKS: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed (no file descriptors left, say).
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// Batches that are still answered on a socket that closes.
