@@ -86,8 +86,8 @@ impl Batch {
             }
             let reply = self.outbound.buffer();
             let whole = !datagram.truncated;
-            // a fault of ours costs one query and not the socket, which the store would keep unread;
-            // the panic's hook tells it
+            // a fault of ours costs one query, not the socket: the store would keep it unread; the
+            // panic's hook tells it
             let answer = || handler.receive(&round, source, datagram.data, whole, reply);
             match catch_unwind(AssertUnwindSafe(answer)).unwrap_or(Step::Silence) {
                 Step::Reply(len) => self.outbound.push(len, datagram.from, datagram.to),
