@@ -100,7 +100,9 @@ pub const STATUS_CONNECTIONS: usize = 32;
 /// A request to the status listener must be read and answered within this.
 pub const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Queries in flight at a stop get this long.
+/// How long queries in flight at a stop wait for their upstream; then they get what there is.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// Queries in flight at a stop get this long in all.
 pub const DRAIN: Duration = Duration::from_secs(5);
 /// Policy files and interfaces are looked at this often.
 pub const WATCH_EVERY: Duration = Duration::from_millis(250);

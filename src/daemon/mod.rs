@@ -236,7 +236,8 @@ fn bind_status(address: SocketAddr) -> Option<std::net::TcpListener> {
     }
 }
 
-/// Stops the workers on a thread of its own, so that signals are still heard.
+/// Stops the workers on a thread of its own, so that signals are still heard. Meanwhile queries
+/// gather in the sockets for the process that comes: it must not wait for an upstream that hangs.
 async fn drain(relay: &Arc<Relay>) {
     let ports = relay.ports.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(ports) = ports else { return };
@@ -246,7 +247,11 @@ async fn drain(relay: &Arc<Relay>) {
         // nobody waits any more after a second signal
         let _ = done.send(());
     });
-    let _ = waiting.await;
+    tokio::pin!(waiting);
+    if tokio::time::timeout(limits::STOP_PATIENCE, &mut waiting).await.is_err() {
+        relay.road.wait_no_more();
+        let _ = waiting.await;
+    }
 }
 
 /// Logs what the configuration says but probably does not mean.

@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::explain::Notes;
@@ -78,6 +80,28 @@ impl Known {
     }
 }
 
+/// The order to wait for no upstream any more.
+#[derive(Default)]
+pub(super) struct Hurry {
+    ordered: AtomicBool,
+    told: Notify,
+}
+
+impl Hurry {
+    fn order(&self) {
+        self.ordered.store(true, Ordering::Release);
+        self.told.notify_waiters();
+    }
+
+    async fn ordered(&self) {
+        // first to listen, then to look: an order in between is heard
+        let told = self.told.notified();
+        if !self.ordered.load(Ordering::Acquire) {
+            told.await;
+        }
+    }
+}
+
 impl Road {
     /// Asks, judges again, and asks once more where that calls for it (a garden's target, ANY's
     /// second type), until there is a reply. Always ends before the client gives up.
@@ -122,7 +146,7 @@ impl Road {
                     tokio::pin!(asking);
                     let mut said = None;
                     if !known.slow {
-                        said = timeout_at(slow, &mut asking).await.ok();
+                        said = self.within(slow, &mut asking).await;
                         if said.is_none() {
                             // the upstream goes on; a stale answer is given meanwhile, if there
                             // is one
@@ -133,7 +157,7 @@ impl Road {
                         }
                     }
                     if said.is_none() {
-                        said = timeout_at(deadline, &mut asking).await.ok();
+                        said = self.within(deadline, &mut asking).await;
                     }
                     let outcome = said.map_or(Err(code::NETWORK_ERROR), |said| self.taken(said));
                     known.outcomes.push((upstream.id(), question, outcome));
@@ -146,6 +170,19 @@ impl Road {
             }
         }
         None
+    }
+
+    /// Waits for an upstream, unless the relay gives up waiting.
+    async fn within<T>(&self, until: Instant, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            said = timeout_at(until, asking) => said.ok(),
+            () = self.hurry.ordered() => None,
+        }
+    }
+
+    /// Answers whoever waits for an upstream with what there is: from now on nobody waits.
+    pub fn wait_no_more(&self) {
+        self.hurry.order();
     }
 
     /// Looks up name servers, several at a time, and waits for them as long as a query may wait

@@ -79,6 +79,8 @@ pub struct Road {
     overheard: Arc<Semaphore>,
     /// When the log last told of name servers that could not be looked up.
     unverified_line: Mutex<Option<Moment>>,
+    /// The relay is about to end.
+    hurry: forward::Hurry,
 }
 
 /// A query that was admitted.
@@ -199,6 +201,7 @@ impl Road {
             background: Arc::new(Semaphore::new(limits::SERVER_BACKGROUND_QUERIES)),
             overheard: Arc::new(Semaphore::new(limits::SERVER_BACKGROUND_QUERIES)),
             unverified_line: Mutex::new(None),
+            hurry: forward::Hurry::default(),
         }
     }
 

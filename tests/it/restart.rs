@@ -6,6 +6,7 @@ use crate::harness::conf::Conf;
 use crate::harness::flood::Flood;
 use crate::harness::pid_one::PidOne;
 use crate::harness::process::{LOCAL, free_port, loopback};
+use crate::harness::script::Script;
 use crate::harness::stage::assert_right;
 use crate::harness::tls::Tls;
 use crate::harness::wire::{A, Message, Query};
@@ -14,6 +15,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// A backend, and a configuration before it that listens at these addresses.
 fn before_a_backend(listen: &[SocketAddr], workers: usize) -> (Tls, Backend, Conf) {
@@ -298,4 +300,25 @@ fn a_query_that_is_arriving_at_the_stop_is_read_and_answered() {
     }
     let ended = manager.outcome();
     assert!(ended["end"].as_f64() < Some(2.0), "{ended}");
+}
+
+#[test]
+fn an_upstream_that_hangs_does_not_hold_up_the_next_process() {
+    let address = free_port(LOCAL);
+    let (_tls, backend, conf) = before_a_backend(&[address], 2);
+    let mut manager = PidOne::of(conf);
+    manager.ask("start");
+    backend.set(Script::Hang);
+    let query = Query::new("hangs.example.com", A);
+    let client = Udp::to(address);
+    client.send(&query.bytes());
+    eventually("the backend is asked", PATIENCE, || backend.asked("hangs.example.com") > 0);
+
+    let told = Instant::now();
+    manager.ask("signal TERM");
+    let took = told.elapsed();
+    // whoever waits would be told after four seconds; in that time the sockets fill up
+    assert!(took < millis(2500), "the process went on for {took:?}");
+    let reply = checked(&query, &client.receive(PATIENCE).expect("an answer at the end"));
+    assert_eq!((reply.rcode(), reply.extended_errors()), ("SERVFAIL", vec![23]), "{reply:?}");
 }
