@@ -60,6 +60,9 @@ pub const TCP_LAST_LINGER: Duration = Duration::from_millis(100);
 pub const TCP_LAST_ACCEPT: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, per listening socket.
 pub const TCP_BACKLOG: i32 = 511;
+/// Each time that addresses are bound, it is looked up for so long in all who has those that cannot
+/// be had: on a host of many containers one look may take 300 ms, and there may be many addresses.
+pub const OWNER_LOOKS: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed (no file descriptors left, say).
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// Batches that are still answered on a socket that closes.
@@ -75,6 +78,11 @@ pub const LOG_FLUSH: Duration = Duration::from_secs(2);
 
 /// One reply on the control socket, in octets: all exceptions, each as long as can be.
 pub const CONTROL_MESSAGE: usize = 64 << 20;
+/// Longest status of the other relay of a pair, in octets: more than [`EXCEPTIONS`] take.
+pub const PEER_STATUS: usize = 16 << 20;
+/// Most sockets that are stored for the process after this one; FileDescriptorStoreMax= of the
+/// unit is as much. The service manager drops what is more without a word.
+pub const STORED_SOCKETS: usize = 8192;
 /// A request on the control socket must be complete within this.
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
 /// A command waits this long for a zone to come; then it goes on without the command.

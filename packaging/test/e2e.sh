@@ -91,6 +91,13 @@ check "apt install, no question asked" apt install /debs/old.deb
 check "the service is active" box systemctl is-active culvert.service
 check "and enabled" box systemctl is-enabled culvert.service
 check "no unit has failed" not says . box systemctl --failed --no-legend
+check "apt remove" apt remove culvert
+check "and again apt install" apt install /debs/old.deb
+check "it is active again" wait_for 10 box systemctl is-active culvert.service
+box systemctl stop culvert.service
+check "an upgrade while it is stopped" apt install --reinstall /debs/old.deb
+check "does not start it" says '^inactive$' box systemctl is-active culvert.service
+box systemctl start culvert.service
 check "it answers over UDP" says '^127\.0\.0\.1$' dig +short @127.0.0.1 localhost
 check "it answers over TCP" says '^127\.0\.0\.1$' dig +tcp +short @127.0.0.1 localhost
 check "it answers on the LAN's address" says '^127\.0\.0\.1$' dig +short @192.168.7.1 localhost

@@ -73,7 +73,7 @@ fn give_to(path: &Path, group: &str) {
     if std::fs::metadata(path).is_ok_and(|meta| meta.gid() == id) {
         return;
     }
-    if let Err(e) = std::os::unix::fs::chown(path, None, Some(id)) {
+    if let Err(e) = std::os::unix::fs::lchown(path, None, Some(id)) {
         tracing::warn!(
             "the control socket cannot be given to the group {group} (server.control_group): {e}; \
              run the relay as root or as a member of it (SupplementaryGroups={group})"

@@ -254,7 +254,8 @@ pub fn words(v: &Value) -> String {
 
 /// One line of the table; what is too long for its column has a line of its own.
 fn line(out: &mut String, what: &str, here: &str, there: &str, mark: &str) {
-    let mut whole = what.to_owned();
+    let [what, here, there] = [what, here, there].map(|text| text.replace('\n', "?"));
+    let mut whole = what.clone();
     if what.chars().count() > WHAT && !(here.is_empty() && there.is_empty()) {
         whole.push('\n');
         whole.push_str(&" ".repeat(WHAT));
@@ -262,7 +263,9 @@ fn line(out: &mut String, what: &str, here: &str, there: &str, mark: &str) {
         whole = format!("{what:<WHAT$}");
     }
     let rest = format!(" {here:<SIDE$} {there:<SIDE$} {mark}");
-    out.push_str(format!("{whole}{rest}").trim_end());
+    // what the other relay says of itself must not command a terminal
+    let safe = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    out.extend(format!("{whole}{rest}").trim_end().chars().map(safe));
     out.push('\n');
 }
 
@@ -330,6 +333,16 @@ mod tests {
             v["exception_list"][0]["until"] = json!("2027-01-15T08:01:30.000Z");
         };
         assert_eq!(found(later), [], "the same command, half a minute later");
+    }
+
+    #[test]
+    fn what_the_other_relay_says_does_not_command_a_terminal() {
+        let mut there = side();
+        there["version"] = json!("0.1.0\u{1b}[2J\u{9b}1m\nThe two relays agree.");
+        there["zones"][0]["zone"] = json!("feed.example\u{7}");
+        let words = words(&report("192.0.2.12:8053", &compare(&side(), &there)));
+        assert!(!words.chars().any(|c| c.is_control() && c != '\n'), "{words:?}");
+        assert!(!words.lines().any(|line| line == "The two relays agree."), "{words}");
     }
 
     #[test]

@@ -68,8 +68,7 @@ impl Peer {
             .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
             .map_err(|reason| format!("{self}: {reason}"))?;
         let status: Option<Value> = serde_json::from_slice(&text).ok();
-        // any web server gives JSON
-        let status = status.filter(|status| status["zones"].is_array());
+        let status = status.filter(is_status);
         status.ok_or_else(|| format!("{self}: this is not the status of a relay"))
     }
 
@@ -103,7 +102,7 @@ impl Peer {
             }
             other => return Err(format!("it answers {other}")),
         }
-        let body = Limited::new(body, limits::CONTROL_MESSAGE).collect().await;
+        let body = Limited::new(body, limits::PEER_STATUS).collect().await;
         Ok(body.map_err(|e| format!("the answer broke off: {e}"))?.to_bytes())
     }
 
@@ -119,9 +118,26 @@ impl Peer {
     }
 }
 
+/// Any web server gives JSON, and comparing takes time: no relay has more than it may have.
+fn is_status(v: &Value) -> bool {
+    let zones = v["zones"].as_array().is_some_and(|zones| zones.len() <= limits::POLICY_ZONES);
+    let exceptions = v["exception_list"].as_array();
+    zones && exceptions.is_none_or(|list| list.len() <= limits::EXCEPTIONS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_has_bounds() {
+        let zones = |count: usize| serde_json::json!({ "zones": vec![Value::Null; count] });
+        assert!(is_status(&zones(0)) && is_status(&zones(limits::POLICY_ZONES)));
+        assert!(!is_status(&zones(limits::POLICY_ZONES + 1)) && !is_status(&Value::Null));
+        let mut full = zones(1);
+        full["exception_list"] = vec![Value::Null; limits::EXCEPTIONS + 1].into();
+        assert!(!is_status(&full));
+    }
 
     #[test]
     fn ways_to_name_the_other_relay() {

@@ -17,7 +17,7 @@
 //!                          ──► manual: template and docs/CONFIG.md
 //! ```
 //!
-//! //! `table` is the only place that knows which keys exist, what they take and what they default
+//! `table` is the only place that knows which keys exist, what they take and what they default
 //! to. `spelling`, `address`, `quantity` and `url` read single values; `upstreams`, `policies`,
 //! `tsig` and `groups` make sense of whole sections. Nothing here prints a URL's path: it is the
 //! secret that names the operator's account at the service. Nor is a key's secret printed.

@@ -338,7 +338,8 @@ impl Relay {
             let started = Worker::start(worker, road, limits, tcp_now.clone());
             threads.push(started.map_err(|e| Trouble::System(format!("worker thread: {e}")))?);
         }
-        let mut ports = Ports::new(threads, systemd::inherited(), systemd::store());
+        let store = systemd::store();
+        let mut ports = Ports::new(threads, systemd::inherited(store.as_deref()), store);
         let wanted = assemble::addresses(settings).map_err(unlisted)?;
         let changes = ports.apply(&wanted);
         assemble::refuse_unbound(settings, &ports.status())?;

@@ -16,7 +16,7 @@ use crate::dns::compose::upstream_query;
 use crate::dns::flag;
 use crate::dns::question::Question;
 use crate::dns::rtype;
-use crate::listener::{Inherited, Store};
+use crate::listener::{Inherited, Store, is_stored};
 use crate::sys;
 
 /// How long the relay may take to answer the watchdog.
@@ -41,10 +41,19 @@ pub(super) fn stopping() {
 }
 
 /// Listening sockets of the process before this one, and of a socket unit. What is no listening
-/// socket is told and closed.
-pub(super) fn inherited() -> Vec<Inherited> {
-    let sockets = sys::inherited().into_iter().map(|(fd, name)| Inherited::new(fd, name));
-    let known = sockets.filter_map(|socket| socket.map_err(|e| tracing::warn!("{e}")).ok());
+/// socket is told and closed; the store lets go of it, too, since nobody would ever read it there.
+pub(super) fn inherited(store: Option<&dyn Store>) -> Vec<Inherited> {
+    let known = sys::inherited().into_iter().filter_map(|(fd, name)| {
+        let fault = match Inherited::new(fd, name.clone()) {
+            Ok(socket) => return Some(socket),
+            Err(fault) => fault,
+        };
+        tracing::warn!("{fault}");
+        if let Some(store) = store.filter(|_| is_stored(&name)) {
+            store.forget(&name);
+        }
+        None
+    });
     known.collect()
 }
 

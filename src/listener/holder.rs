@@ -24,11 +24,14 @@ const RESOLVERS: [&str; 13] = [
 const GUESTS: [&str; 7] =
     ["libvirtd", "virtnetworkd", "lxc-net", "lxd", "incus", "NetworkManager", "libvirt-guests"];
 
+/// What to say if that is not known.
+pub(super) const UNKNOWN: &str = "another program holds this port (see: ss -lnup, ss -lntp)";
+
 /// Why `address` cannot be bound: who holds it, and the cure.
 pub(super) fn in_words(address: SocketAddr, protocol: Protocol) -> String {
     match sys::port_owner(address, protocol) {
         Some(owner) => of(&owner, address, accounts::user_name(owner.uid)),
-        None => "another program holds this port (see: ss -lnup, ss -lntp)".to_owned(),
+        None => UNKNOWN.to_owned(),
     }
 }
 

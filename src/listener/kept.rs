@@ -172,6 +172,15 @@ pub(super) fn options() -> BindOptions {
     }
 }
 
+/// Names of the sockets that a store has of us begin so.
+const OURS: &str = "culvert.";
+
+/// True if a descriptor of this name was put into the store by the process before, whatever has
+/// become of it: socket units are named by the operator.
+pub fn is_stored(name: &str) -> bool {
+    name.strip_prefix(OURS).is_some_and(|rest| rest.starts_with("udp.") || rest.starts_with("tcp."))
+}
+
 /// Binds a socket that nobody had.
 pub(super) fn bind(transport: Transport, address: SocketAddr) -> io::Result<Listening> {
     Ok(match transport {
@@ -189,7 +198,7 @@ pub(super) fn stem(transport: Transport, address: SocketAddr) -> String {
         SocketAddr::V6(v6) => format!("{}%{}", v6.ip(), v6.scope_id()),
     };
     let ip = ip.replace(':', "-");
-    format!("culvert.{}.{ip}_{}.", word(transport).to_lowercase(), address.port())
+    format!("{OURS}{}.{ip}_{}.", word(transport).to_lowercase(), address.port())
 }
 
 pub(super) fn transport(socket: &Listening) -> Transport {

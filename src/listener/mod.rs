@@ -21,7 +21,7 @@ pub mod ports;
 mod tcp;
 mod udp;
 
-pub use kept::{Inherited, Store};
+pub use kept::{Inherited, Store, is_stored};
 pub use ports::{Change, PortStatus, Ports, Worker};
 pub use tcp::TcpLimits;
 
@@ -55,7 +55,7 @@ pub enum Step<P> {
     Later(P),
 }
 
-/// Who answers queries. Neither call may panic or block.
+/// Who answers queries. Neither call may block, nor panic: a panic would cost its query.
 pub trait Handler: Send + Sync + 'static {
     /// What is looked up once for a batch of packets.
     type Round;

@@ -218,16 +218,19 @@ impl Ports {
         let mut changes = Vec::new();
         self.failed.retain(|address, _| wanted.contains(address));
         self.left.retain(|(_, since)| since.elapsed() < limits::DRAIN);
+        let looks_end = Instant::now() + limits::OWNER_LOOKS;
         for &address in wanted {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match self.bind(address) {
+            match self.bind(address, looks_end) {
                 Ok(port) => {
                     self.failed.remove(&address);
                     self.open.insert(address, port);
                     changes.push(Change::Listening(address));
                 }
+                // still without it, and no time to see who has it now
+                Err(_) if Instant::now() >= looks_end && self.failed.contains_key(&address) => {}
                 Err(status) => {
                     if self.failed.get(&address) != Some(&status) {
                         changes.push(Change::Failed(address, status.udp.clone()));
@@ -341,10 +344,11 @@ impl Ports {
         })
     }
 
-    /// Finds or binds UDP and TCP sockets for every worker, all or none.
-    fn bind(&mut self, address: SocketAddr) -> Result<Port, PortStatus> {
+    /// Finds or binds UDP and TCP sockets for every worker, all or none. Who has an address is
+    /// looked up until `looks_end`.
+    fn bind(&mut self, address: SocketAddr, looks_end: Instant) -> Result<Port, PortStatus> {
         let refused = |what: Protocol, e: io::Error| {
-            let reason = format!("{}: {}", what.as_str(), in_words(&e, address, what));
+            let reason = format!("{}: {}", what.as_str(), in_words(&e, address, what, looks_end));
             PortStatus::not_listening(address, &reason, &reason)
         };
         let udp = self.gather(Transport::Udp, address).map_err(|e| refused(Protocol::Udp, e))?;
@@ -444,7 +448,8 @@ impl Ports {
 
     /// Puts a socket into the store, if there is one, under a name of its own.
     fn keep(&mut self, socket: &Listening, address: SocketAddr) -> Option<String> {
-        let store = self.store.as_deref()?;
+        let full = self.names.len() >= limits::STORED_SOCKETS;
+        let store = self.store.as_deref().filter(|_| !full)?;
         let stem = kept::stem(kept::transport(socket), address);
         let mut names = (0usize..).map(|number| format!("{stem}{number}"));
         let name = names.find(|name| !self.names.contains(name))?;
@@ -491,12 +496,56 @@ fn probe_free(address: SocketAddr) -> io::Result<()> {
     socket::udp(address, &options).map(drop)
 }
 
-fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol) -> String {
+fn in_words(e: &io::Error, address: SocketAddr, protocol: Protocol, looks_end: Instant) -> String {
     match e.kind() {
+        io::ErrorKind::AddrInUse if Instant::now() >= looks_end => holder::UNKNOWN.to_owned(),
         io::ErrorKind::AddrInUse => holder::in_words(address, protocol),
         io::ErrorKind::PermissionDenied => {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }
         _ => e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+
+    use super::*;
+
+    /// Takes everything.
+    struct Takes;
+
+    impl Store for Takes {
+        fn keep(&self, _: &str, _: BorrowedFd<'_>) -> bool {
+            true
+        }
+
+        fn forget(&self, _: &str) {}
+    }
+
+    #[test]
+    fn looking_for_owners_ends() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let mut ports = Ports::new(Vec::new(), Vec::new(), None);
+        let mut told = |looks_end| ports.bind(address, looks_end).err().unwrap().udp;
+        let now = Instant::now();
+        assert!(told(now).ends_with(holder::UNKNOWN));
+        assert!(told(now + limits::OWNER_LOOKS).contains("pid"), "it is this process");
+    }
+
+    #[test]
+    fn what_the_units_store_would_drop_is_not_counted_on() {
+        let unit = include_str!("../../debian/culvert.service");
+        let most = format!("\nFileDescriptorStoreMax={}\n", limits::STORED_SOCKETS);
+        assert!(unit.contains(&most), "{most}");
+
+        let mut ports = Ports::new(Vec::new(), Vec::new(), Some(Box::new(Takes)));
+        let socket = kept::bind(Transport::Udp, ([127, 0, 0, 1], 0).into()).unwrap();
+        let address = ([127, 0, 0, 1], 53).into();
+        ports.names = (1..limits::STORED_SOCKETS).map(|number| number.to_string()).collect();
+        assert!(ports.keep(&socket, address).is_some());
+        assert_eq!(ports.keep(&socket, address), None);
     }
 }

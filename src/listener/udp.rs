@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::io::Interest;
@@ -34,7 +35,13 @@ pub(super) async fn serve<H: Handler>(
             match socket.try_io(Interest::READABLE, || batch.run(&socket, &handler)) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
+                // the kernel is out of memory, say; the socket has to be read on, as the store has
+                // it, too, and would have the queries
+                Err(e) => {
+                    tracing::error!(event = "receive-failed", "a UDP socket cannot be read: {e}");
+                    tokio::time::sleep(limits::ACCEPT_BACK_OFF).await;
+                    break;
+                }
             }
         }
         // a flood on this socket must not starve the tasks of this worker
@@ -79,7 +86,10 @@ impl Batch {
             }
             let reply = self.outbound.buffer();
             let whole = !datagram.truncated;
-            match handler.receive(&round, source, datagram.data, whole, reply) {
+            // a fault of ours costs one query, not the socket: the store would keep it unread; the
+            // panic's hook tells it
+            let answer = || handler.receive(&round, source, datagram.data, whole, reply);
+            match catch_unwind(AssertUnwindSafe(answer)).unwrap_or(Step::Silence) {
                 Step::Reply(len) => self.outbound.push(len, datagram.from, datagram.to),
                 Step::Silence => {}
                 Step::Later(later) => {
@@ -122,5 +132,66 @@ impl Reply {
         if sys::send_one(socket, &reply, self.to, self.from).is_err() {
             handler.not_sent(self.worker, 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::listener::kept::{Ending, Owner};
+
+    /// Sends everything back, and panics over an empty datagram.
+    struct Echo;
+
+    impl Handler for Echo {
+        type Round = ();
+        type Later = ();
+
+        fn round(&self) {}
+
+        fn receive(&self, (): &(), _: Source, packet: &[u8], _: bool, out: &mut [u8]) -> Step<()> {
+            assert!(!packet.is_empty(), "this is what the test wants");
+            out[..packet.len()].copy_from_slice(packet);
+            Step::Reply(packet.len())
+        }
+
+        async fn finish(&self, (): ()) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn welcomes(&self, _: IpAddr) -> bool {
+            true
+        }
+
+        fn not_sent(&self, _: usize, _: usize) {}
+
+        fn turned_away(&self, _: usize) {}
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_query_and_not_the_socket() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let (ending, over) = watch::channel(Ending::NotYet);
+        let life = Life { ending: over, owner: Owner::Store };
+        let serving = tokio::spawn(serve(socket, 0, Arc::new(Echo), life, Busy::default()));
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for sent in [&b"one"[..], b"", b"two"] {
+            client.send_to(sent, address).await.unwrap();
+        }
+        for expected in [b"one", b"two"] {
+            let mut reply = [0; 16];
+            let wait = tokio::time::timeout(Duration::from_secs(10), client.recv(&mut reply));
+            let length = wait.await.expect("the socket is served on").unwrap();
+            assert_eq!(&reply[..length], expected);
+        }
+        ending.send(Ending::Stop).unwrap();
+        serving.await.unwrap().unwrap();
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -19,6 +19,7 @@ const VALUE_MAX: usize = 32 << 10;
 #[derive(Debug)]
 pub struct Journal {
     socket: UnixDatagram,
+    path: PathBuf,
 }
 
 impl Journal {
@@ -39,7 +40,7 @@ impl Journal {
     pub fn at(path: &Path) -> io::Result<Journal> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
-        Ok(Journal { socket })
+        Ok(Journal { socket, path: path.to_owned() })
     }
 
     /// Sends an entry; waits while the journal reads nothing.
@@ -47,13 +48,25 @@ impl Journal {
     /// # Errors
     /// The journal is gone, or the entry is too large.
     pub fn send(&self, entry: &Entry) -> io::Result<()> {
-        self.socket.send(&entry.0).map(drop)
+        self.send_octets(&entry.0).map(drop)
+    }
+
+    fn send_octets(&self, entry: &[u8]) -> io::Result<usize> {
+        use io::ErrorKind::{ConnectionRefused, NotConnected};
+        match self.socket.send(entry) {
+            // its socket was made anew (systemctl restart systemd-journald.socket)
+            Err(e) if matches!(e.kind(), ConnectionRefused | NotConnected) => {
+                self.socket.connect(&self.path)?;
+                self.socket.send(entry)
+            }
+            outcome => outcome,
+        }
     }
 }
 
 impl Write for Journal {
     fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
-        self.socket.send(entry)
+        self.send_octets(entry)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -127,6 +140,22 @@ mod tests {
         assert_eq!(&buffer[..length], expected);
         let length = reader.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"PRIORITY=6\nSYSLOG_IDENTIFIER=culvert\nMESSAGE=one\n");
+    }
+
+    #[test]
+    fn a_journal_whose_socket_is_made_anew_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let before = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::at(&path).unwrap();
+        drop(before);
+        assert!(journal.send(&Entry::new(6, "lost")).is_err());
+        std::fs::remove_file(&path).unwrap();
+        let after = UnixDatagram::bind(&path).unwrap();
+        journal.send(&Entry::new(6, "found")).unwrap();
+        let mut buffer = [0; 64];
+        let length = after.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].ends_with(b"MESSAGE=found\n"));
     }
 
     #[test]

@@ -261,6 +261,19 @@ fn what_cannot_be_served_is_told() {
 }
 
 #[test]
+fn the_store_lets_go_of_what_nobody_can_serve() {
+    let address = free_port(LOCAL);
+    let (_tls, _backend, conf) = before_a_backend(&[address], 1);
+    let mut manager = PidOne::of(conf);
+    let spoilt = format!("culvert.udp.127.0.0.1_{}.7", address.port());
+    manager.ask(&format!("file {spoilt}"));
+    assert_eq!(manager.ask("start")["passed"], 1);
+    let names = manager.names();
+    assert!(names.len() == 2 && !names.contains(&spoilt), "{names:?}");
+    assert!(call(address, "www.example.com").is_some());
+}
+
+#[test]
 fn a_query_that_is_arriving_at_the_stop_is_read_and_answered() {
     let address = free_port(LOCAL);
     let (_tls, _backend, conf) = before_a_backend(&[address], 2);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{fingerprint, parse};
+use crate::config::{fingerprint, load, parse};
 
 const BOTH: &str = r#"
 [server]
@@ -75,6 +75,20 @@ fn what_is_a_hosts_own_does_not_count() {
     ] {
         assert_eq!(changed(from, to), both, "{from} to {to}");
     }
+}
+
+#[test]
+fn it_does_not_count_which_file_says_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("culvert.toml");
+    let text = "[[upstream]]\nurl = \"https://doh.example/x\"\naddresses = [\"192.0.2.1\"]\n";
+    let whole = format!("{text}[cache]\nsize = \"5 MiB\"\n");
+    std::fs::write(&main, &whole).unwrap();
+    let of_one = fingerprint(&load(&main).unwrap());
+    std::fs::write(&main, text).unwrap();
+    std::fs::create_dir(folder.path().join("culvert.d")).unwrap();
+    std::fs::write(folder.path().join("culvert.d/a.toml"), "[cache]\nsize = \"5 MiB\"\n").unwrap();
+    assert_eq!(fingerprint(&load(&main).unwrap()), of_one);
 }
 
 #[test]

@@ -8,7 +8,7 @@ One command a line on standard input, one line of JSON back for each:
   restart NAME       both
   names              what is in the store
   socket KIND ADDRESS PORT NAME [reuse]   makes a socket as a socket unit does
-  file NAME          passes a descriptor that is no socket
+  file NAME          passes a descriptor that is no socket; the store has one that begins with culvert.
 """
 
 import fcntl
@@ -137,7 +137,8 @@ def obey(words):
     if command == "socket":
         return make(*rest)
     if command == "file":
-        passed.append((rest[0], os.open("/dev/null", os.O_RDONLY)))
+        entries = store if rest[0].startswith("culvert.") else passed
+        entries.append((rest[0], os.open("/dev/null", os.O_RDONLY)))
         return {}
     sys.exit("what is %r?" % command)
 
