@@ -41,6 +41,7 @@ deb: install-package-tools
 # The package in Debian 12 and 13 that boot a real systemd, on this machine. Needs root.
 package-test: deb
 	packaging/test/package.sh $(PACKAGES)
+	CULVERT=$(CARGO_TARGET_DIR)/release/culvert packaging/test/pair.sh
 
 # What takes longer, before a release: see docs/RELEASING.md.
 release-check: deb

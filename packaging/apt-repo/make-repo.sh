@@ -17,7 +17,7 @@ cd "$1"
 key=$2
 url=${3:-https://packages.culvert.example/debian}
 ls pool/main/*.deb >/dev/null
-new=$(mktemp -d dists.XXXXXX)
+new=$(mktemp -d -p .)
 chmod 755 "$new"
 trap 'rm -rf "$new"' EXIT INT TERM
 

@@ -39,24 +39,26 @@ ip address add 192.168.7.1/24 dev lan0
 ip link set lan0 up
 check "it answers on an address that came later" \
     wait_for 60 says '^127\.0\.0\.1$' ask +short @192.168.7.1 localhost
+check "the control socket is for the group culvert" \
+    says '^_culvert:culvert 660$' stat -c '%U:%G %a' /run/culvert/control.sock
 check "metrics over HTTP" says '^culvert_' http /metrics
 check "nothing was denied" none_denied
 
 title "backend, policy and logs"
 check "the backend is there" wait_for 60 says '^10\.0\.0\.1$' \
-    ask +short @127.0.0.9 -p 5355 q1.example.com
+    ask +short @127.0.0.1 -p 5355 q1.lab.example
 cp /opt/test/backend/ca.pem /etc/culvert/keys/ca.pem
 chgrp _culvert /etc/culvert/keys/ca.pem
 chmod 640 /etc/culvert/keys/ca.pem
 cat >/etc/culvert/culvert.d/20-test.toml <<'TOML'
 [[upstream]]
 name = "service"
-url = "https://doh.example.test:8443/dns-query"
-addresses = ["127.0.0.9:8443"]
+url = "https://doh.lab.example:8443/dns-query"
+addresses = ["127.0.0.1:8443"]
 ca = "/etc/culvert/keys/ca.pem"
 [[policy]]
-zone = "big.test"
-primaries = ["127.0.0.9:5355"]
+zone = "big.policy"
+primaries = ["127.0.0.1:5355"]
 [[policy]]
 zone = "own.test"
 file = "own.rpz"
@@ -73,14 +75,14 @@ pid=$(unit MainPID)
 check "reload" systemctl reload culvert.service
 check "reload keeps the process" [ "$(unit MainPID)" = "$pid" ]
 check "answers come over HTTPS" \
-    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q1.example.com
+    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q1.lab.example
 check "a zone comes by transfer" \
-    wait_for 60 blocked n9.big.test.invalid
-check "its copy is written" wait_for 60 says 'big\.test' ls /var/lib/culvert/zones
+    wait_for 60 blocked n9.lab.example
+check "its copy is written" wait_for 60 says 'big\.policy' ls /var/lib/culvert/zones
 check "a zone's file in /etc/culvert is read" blocked own.invalid
 check "a name blocked by hand" culvert block by-hand.invalid --reason test
 check "is blocked" blocked by-hand.invalid
-check "root asks for the status" says 'big\.test' culvert status
+check "root asks for the status" says 'big\.policy' culvert status
 check "nothing was denied" none_denied
 
 title "restarts"
@@ -88,11 +90,11 @@ pid=$(unit MainPID)
 check "restart" systemctl restart culvert.service
 check "another process answers" other "$pid"
 check "confined" confined
-check "the transferred zone is in force" blocked n9.big.test.invalid
+check "the transferred zone is in force" blocked n9.lab.example
 check "and what was blocked by hand" blocked by-hand.invalid
 check "hits go to a file now" wait_for 30 grep -q by-hand.invalid /var/log/culvert/hits.log
 check "answers come over HTTPS" \
-    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q2.example.com
+    wait_for 60 says '^10\.0\.0\.1$' ask +short @127.0.0.1 q2.lab.example
 pid=$(unit MainPID)
 kill -9 "$pid"
 check "after kill -9 another process comes" wait_for 60 other "$pid"
@@ -109,6 +111,14 @@ wait_for 30 says ':53 ' ss -lun
 systemctl start culvert.service
 check "with port 53 taken it names the unit that has it" says 'squatter\.service' journal 20
 systemctl stop squatter.service culvert.service
+# a socket that belongs to no unit: then the daemon looks through /proc, as far as it sees that
+bash -c 'echo $$ >/sys/fs/cgroup/cgroup.procs && exec perl /opt/test/squatter.pl' &
+squatter=$!
+wait_for 30 says ':53 ' ss -lun
+systemctl start culvert.service
+check "and says so if that is in no unit" says 'not listening.*0\.0\.0\.0:53' journal 15
+kill "$squatter"
+systemctl stop culvert.service
 systemctl reset-failed culvert.service
 check "nothing was denied" none_denied
 

@@ -34,8 +34,6 @@ systemd-nspawn --quiet --directory="$work/root" --register=no --keep-unit --pipe
 }
 cat >"$work/root/etc/systemd/system/backend.service" <<'UNIT'
 [Service]
-# BIND listens on addresses that an interface has
-ExecStartPre=ip address add 127.0.0.9/32 dev lo
 ExecStart=/usr/sbin/named -f -c /opt/test/backend/named.conf
 UNIT
 cat >"$work/root/etc/systemd/system/guest.service" <<'UNIT'
@@ -69,9 +67,11 @@ lsm=lockdown,yama,apparmor systemd.getty_auto=no systemd.show_status=no" \
     -serial "file:$work/console" -serial "file:$work/result" </dev/null &
 qemu=$!
 touch "$work/result"
-tail -n +1 --follow --pid="$qemu" "$work/result" | sed -u 's/\r$//'
+tail -n +1 --follow --pid="$qemu" "$work/result" | sed -u 's/\r$//' &
+told=$!
 wait "$qemu" || true
 qemu=
+wait "$told"
 [ -z "${CONSOLE:-}" ] || cp "$work/console" "$CONSOLE"
 grep -q '^all is well' "$work/result" || {
     echo "-- the end of the guest's console"

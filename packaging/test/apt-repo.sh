@@ -47,7 +47,7 @@ BOX_LOG=$work/console box_boot "$root" || {
 echo "     Debian $(box cat /etc/debian_version), $(box apt-get --version | head -n 1)"
 # no other sources: the box has no way out
 box sh -c 'rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* && mkdir -p /etc/apt/keyrings'
-box_net python3 -m http.server --bind 127.0.0.1 --directory "$repository" 8080 \
+box_net_exec python3 -m http.server --bind 127.0.0.1 --directory "$repository" 8080 \
     >"$work/requests" 2>&1 &
 server=$!
 wait_for 10 box_net python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8080))'

@@ -49,7 +49,7 @@ timeout 3600 systemd-nspawn --quiet --directory="$root" --register=no --keep-uni
     --setenv=CARGO_BUILD_TARGET=$target \
     --setenv=CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     --setenv=CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc $quick \
-    sh -c "rustc --version && make -C /tree all RELEASE_COMMIT=$commit &&
+    sh -c "rustc --version && make --silent -C /tree all RELEASE_COMMIT=$commit &&
     aarch64-linux-gnu-strip --strip-unneeded --remove-section=.comment --remove-section=.note \
         -o /builds/culvert /builds/$target/release/culvert" </dev/null 2>"$work/log" || {
     tail -n 40 "$work/log"
@@ -66,7 +66,8 @@ echo "needs glibc $glibc"
 emulated() { timeout 300 qemu-aarch64 -L "$root/usr/aarch64-linux-gnu" "$program" "$@"; }
 emulated --version
 emulated demo --check
-emulated check --config "$tree/etc/culvert.toml" --quick
+sed "s|/usr/share/culvert/|$tree/etc/|" "$tree/etc/culvert.toml" >"$work/culvert.toml"
+emulated check --config "$work/culvert.toml"
 
 dpkg-deb --raw-extract "$deb" "$work/package"
 install -m 755 "$program" "$work/package/usr/sbin/culvert"

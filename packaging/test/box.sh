@@ -3,6 +3,7 @@
 #   box_boot ROOT [systemd-nspawn options]   boots, sets BOX_LEADER; what changes is thrown away
 #   box COMMAND...                           runs a command of the box inside
 #   box_net COMMAND...                       runs a command of this machine in the box's network
+#   box_net_exec COMMAND... &                the same in the background: $! is the command itself
 #   box_halt                                 powers off, within 20 s
 #
 # Needs root, systemd-container, util-linux and procps. Where this machine is booted with the
@@ -32,6 +33,8 @@ box_boot() {
 box() { nsenter -t "$BOX_LEADER" -a -- "$@"; }
 
 box_net() { nsenter -t "$BOX_LEADER" -n -- "$@"; }
+
+box_net_exec() { exec nsenter -t "$BOX_LEADER" -n -- "$@"; }
 
 box_halt() {
     local _

@@ -7,9 +7,10 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/box.sh"
+. "$here/checks.sh"
 root=$1 old=$(readlink -f "$2")
 rules=${RULES:-100000}
-good=0 bad=0 loads=0
+loads=0
 work=$(mktemp -d)
 jobs_of_ours=
 finish() {
@@ -21,39 +22,9 @@ finish() {
 trap finish EXIT
 trap 'exit 1' INT TERM
 
-title() { echo "-- $*"; }
-# check TEXT COMMAND...
-check() {
-    local text=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then
-        good=$((good + 1))
-        echo "ok   $text"
-    else
-        bad=$((bad + 1))
-        echo "FAIL $text"
-        sed 's/^/     | /' "$work/out" | tail -n 20
-    fi
-}
-not() { ! "$@"; }
-says() { # says PATTERN COMMAND...: the command prints it
-    local pattern=$1
-    shift
-    "$@" >"$work/said" 2>&1
-    cat "$work/said"
-    grep -Eq -- "$pattern" "$work/said"
-}
 dig() { box_net dig +time=3 +tries=1 "$@"; }
 unit() { box systemctl show -P "$1" culvert.service; }
 apt() { box env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
-wait_for() { # wait_for SECONDS COMMAND...
-    local until=$(($(date +%s) + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt "$until" ] || return 1
-        sleep 0.05
-    done
-}
 # What a package could leave behind.
 tree() {
     box find /etc /usr /var /opt /run/systemd/system -xdev \
@@ -77,10 +48,10 @@ load() {
     shift
     rm -f "$work/done"
     loads=$((loads + 1))
-    box_net python3 "$here/dnsload.py" 127.0.0.1 --suffix "load$loads.lab.example" \
+    box_net_exec python3 "$here/dnsload.py" 127.0.0.1 --suffix "load$loads.lab.example" \
         --rate 500 --seconds 90 --until "$work/done" >"$work/udp" &
     udp=$!
-    box_net python3 "$here/dnsload.py" 127.0.0.1 --suffix "tcp$loads.lab.example" \
+    box_net_exec python3 "$here/dnsload.py" 127.0.0.1 --suffix "tcp$loads.lab.example" \
         --tcp --rate 100 --seconds 90 --until "$work/done" >"$work/tcp" &
     tcp=$!
     jobs_of_ours="$jobs_of_ours $udp $tcp"
@@ -120,9 +91,9 @@ check "apt install, no question asked" apt install /debs/old.deb
 check "the service is active" box systemctl is-active culvert.service
 check "and enabled" box systemctl is-enabled culvert.service
 check "no unit has failed" not says . box systemctl --failed --no-legend
-check "it answers over UDP" says '127\.0\.0\.1' dig +short @127.0.0.1 localhost
-check "it answers over TCP" says '127\.0\.0\.1' dig +tcp +short @127.0.0.1 localhost
-check "it answers on the LAN's address" says '127\.0\.0\.1' dig +short @192.168.7.1 localhost
+check "it answers over UDP" says '^127\.0\.0\.1$' dig +short @127.0.0.1 localhost
+check "it answers over TCP" says '^127\.0\.0\.1$' dig +tcp +short @127.0.0.1 localhost
+check "it answers on the LAN's address" says '^127\.0\.0\.1$' dig +short @192.168.7.1 localhost
 check "it blocks the test name, and says so" \
     says 'NXDOMAIN|EDE: 15' dig @127.0.0.1 blocked.culvert.test
 check "systemctl status says what is served" says '[0-9]+ rules?' unit StatusText
@@ -138,7 +109,7 @@ check "the state is the relay's own" says '^700' box stat -c %a /var/lib/culvert
 
 title "configure"
 "$here/backend.sh" "$work/backend" "$rules" || exit 1
-box_net named -g -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
+box_net_exec named -g -c "$work/backend/named.conf" >"$work/backend/log" 2>&1 &
 jobs_of_ours="$jobs_of_ours $!"
 wait_for 20 dig @127.0.0.1 -p 5355 q1.lab.example || cat "$work/backend/log"
 box mkdir -p /etc/culvert/keys
@@ -157,7 +128,7 @@ resolves = ["q1.lab.example"]
 END
 check "reload" box systemctl reload culvert.service
 check "reload keeps the process" [ "$(unit MainPID)" = "$pid" ]
-check "answers come over DoH" says '^10\.0\.0\.1$' dig +short @127.0.0.1 q1.lab.example
+check "answers come over DoH" wait_for 60 says '^10\.0\.0\.1$' dig +short @127.0.0.1 q1.lab.example
 check "the zone of $rules rules is transferred" \
     wait_for 60 says 'EDE: 15' dig @127.0.0.1 "n$((rules - 1)).lab.example"
 check "and its copy is written" wait_for 30 says 'big.policy' box ls /var/lib/culvert/zones
@@ -231,7 +202,7 @@ title "the machine's own resolver"
 box cat /etc/resolv.conf >"$work/resolv.before" 2>/dev/null
 check "culvert resolver set" box culvert resolver set
 check "programs of the machine ask the relay" \
-    says '10\.0\.0\.1' box getent ahostsv4 q2.lab.example
+    says '^10\.0\.0\.1 ' box getent ahostsv4 q2.lab.example
 check "culvert resolver unset puts back what was there" box culvert resolver unset
 box cat /etc/resolv.conf >"$work/resolv.after" 2>/dev/null
 check "to the letter" cmp "$work/resolv.before" "$work/resolv.after"
@@ -255,5 +226,4 @@ tree >"$work/after"
 check "nothing is left but the locked user and the group" \
     leftovers
 check "the user is locked" says '^!' box sed -n 's/^_culvert:\([^:]*\):.*/\1/p' /etc/shadow
-echo "$good passed, $bad failed"
-[ "$bad" = 0 ]
+summary

@@ -16,20 +16,21 @@ use super::{Hits, MAX_FILE};
 const SHOWN: usize = 8;
 
 /// 16 hexadecimal digits that are the same on two hosts whose configurations mean the same. Left
-/// out is what is a host's own: `server.name`, `listen`, `control`, `state` and `workers`, `[log]`,
-/// `[status]`, the paths of files, and where things are written. Files of trusted roots count by
-/// what is in them; those of policy zones do not count, since the zones are compared themselves.
-/// Secrets count through SHA-256 only.
+/// out is what is a host's own: `server.name`, `listen`, `control`, `control_group`, `state` and
+/// `workers`, `[log]`, `[status]`, the paths of files, and where things are written. Files of
+/// trusted roots count by what is in them; those of policy zones do not count, since the zones are
+/// compared themselves. Secrets count through SHA-256 only.
 ///
 /// The same program gives the same text for the same meaning; another version may give another.
 /// Reads the files of trusted roots: not for a serving thread.
 pub fn fingerprint(settings: &Settings) -> String {
     let mut common = settings.clone();
     common.file = PathBuf::new();
+    common.files.clear();
     common.warnings.clear();
     common.places.clear();
-    let Server { name, listen, control, state, workers, .. } = &mut common.server;
-    (*name, *workers) = (None, 0);
+    let Server { name, listen, control, control_group, state, workers, .. } = &mut common.server;
+    (*name, *control_group, *workers) = (None, None, 0);
     listen.clear();
     for path in [control, state] {
         *path = PathBuf::new();
