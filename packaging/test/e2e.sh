@@ -90,6 +90,9 @@ title "install"
 check "apt install, no question asked" apt install /debs/old.deb
 check "the service is active" box systemctl is-active culvert.service
 check "and enabled" box systemctl is-enabled culvert.service
+apt remove culvert >/dev/null 2>&1
+check "removed and installed again, without anything of its own" apt install /debs/old.deb
+check "it is active" box systemctl is-active culvert.service
 check "no unit has failed" not says . box systemctl --failed --no-legend
 check "it answers over UDP" says '^127\.0\.0\.1$' dig +short @127.0.0.1 localhost
 check "it answers over TCP" says '^127\.0\.0\.1$' dig +tcp +short @127.0.0.1 localhost

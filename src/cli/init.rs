@@ -279,7 +279,9 @@ fn addresses(host: &str, port: u16, interactive: bool) -> Result<Vec<String>, Re
     let found = look_up(host, port);
     if interactive {
         let offered = found.unwrap_or_else(|e| {
-            print(&format!("\n({host} cannot be looked up from here: {e})\n"));
+            let mut told = String::from("\n");
+            render::indented(&mut told, 0, &format!("({host} cannot be looked up: {e})"));
+            print(&told);
             Vec::new()
         });
         let offered = offered.join(", ");
