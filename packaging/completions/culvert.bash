@@ -118,11 +118,17 @@ _culvert() {
             culvert__subcmd__exceptions,help)
                 cmd="culvert__subcmd__exceptions__subcmd__help"
                 ;;
+            culvert__subcmd__exceptions,list)
+                cmd="culvert__subcmd__exceptions__subcmd__list"
+                ;;
             culvert__subcmd__exceptions,remove)
                 cmd="culvert__subcmd__exceptions__subcmd__remove"
                 ;;
             culvert__subcmd__exceptions__subcmd__help,help)
                 cmd="culvert__subcmd__exceptions__subcmd__help__subcmd__help"
+                ;;
+            culvert__subcmd__exceptions__subcmd__help,list)
+                cmd="culvert__subcmd__exceptions__subcmd__help__subcmd__list"
                 ;;
             culvert__subcmd__exceptions__subcmd__help,remove)
                 cmd="culvert__subcmd__exceptions__subcmd__help__subcmd__remove"
@@ -204,6 +210,9 @@ _culvert() {
                 ;;
             culvert__subcmd__help__subcmd__config,show)
                 cmd="culvert__subcmd__help__subcmd__config__subcmd__show"
+                ;;
+            culvert__subcmd__help__subcmd__exceptions,list)
+                cmd="culvert__subcmd__help__subcmd__exceptions__subcmd__list"
                 ;;
             culvert__subcmd__help__subcmd__exceptions,remove)
                 cmd="culvert__subcmd__help__subcmd__exceptions__subcmd__remove"
@@ -717,7 +726,7 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__exceptions)
-            opts="-h --config --control --json --help remove help"
+            opts="-h --config --control --json --help list remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -739,7 +748,7 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__exceptions__subcmd__help)
-            opts="remove help"
+            opts="list remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -766,6 +775,20 @@ _culvert() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        culvert__subcmd__exceptions__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         culvert__subcmd__exceptions__subcmd__help__subcmd__remove)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -773,6 +796,28 @@ _culvert() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__exceptions__subcmd__list)
+            opts="-h --config --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1033,8 +1078,22 @@ _culvert() {
             return 0
             ;;
         culvert__subcmd__help__subcmd__exceptions)
-            opts="remove"
+            opts="list remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        culvert__subcmd__help__subcmd__exceptions__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

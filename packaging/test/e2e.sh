@@ -40,6 +40,12 @@ leftovers() {
     grep -Evx '(user|group) _culvert|group culvert' "$work/after" | diff "$work/before" -
 }
 
+# state of the service, and how often it was started again, once that would have been seen
+once() {
+    sleep 2
+    echo "$(unit ActiveState) $(unit NRestarts)"
+}
+
 # load TEXT COMMAND...: the command under 500 UDP queries and 100 TCP connections a second.
 # Every query asks for a name of its own, so that each one goes over DoH.
 # Sets load_udp and load_tcp to what was not answered well.
@@ -90,6 +96,9 @@ title "install"
 check "apt install, no question asked" apt install /debs/old.deb
 check "the service is active" box systemctl is-active culvert.service
 check "and enabled" box systemctl is-enabled culvert.service
+apt remove culvert >/dev/null 2>&1
+check "removed and installed again, without anything of its own" apt install /debs/old.deb
+check "it is active" box systemctl is-active culvert.service
 check "no unit has failed" not says . box systemctl --failed --no-legend
 check "apt remove" apt remove culvert
 check "and again apt install" apt install /debs/old.deb
@@ -188,6 +197,8 @@ check "the relay goes on" [ "$(unit MainPID)" = "$pid" ]
 check "an upgrade with it does not fail" apt install --reinstall --allow-downgrades /debs/old.deb
 check "and the relay goes on" [ "$(unit MainPID)" = "$pid" ]
 check "and answers" says '^10\.0\.0\.1$' dig +short @127.0.0.1 q1.lab.example
+check "a restart with it fails" not box systemctl restart culvert.service
+check "once, and is not tried again" says '^failed 0$' once
 box rm /etc/culvert/culvert.d/99-fault.toml
 check "corrected, it restarts" box systemctl restart culvert.service
 

@@ -239,7 +239,7 @@ pub fn checked(v: &Value) -> String {
         counted(list(&v["zones"]).len() as u64 + unread, "policy zone"),
     );
     if unread > 0 {
-        out.push_str(" (not read)");
+        out.push_str(" (rules not read)");
     }
     match list(&v["warnings"]).len() as u64 {
         0 => out.push('\n'),

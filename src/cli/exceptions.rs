@@ -42,6 +42,11 @@ pub(super) struct Listed {
 
 #[derive(clap::Subcommand)]
 enum Change {
+    /// List them, as without a word
+    List {
+        #[command(flatten)]
+        at: At,
+    },
     /// Remove exceptions by their numbers
     Remove {
         /// Numbers, as culvert exceptions shows them
@@ -86,6 +91,7 @@ impl Listed {
     pub(super) fn ask(self) -> ExitCode {
         match self.command {
             None => ask(&self.at, Request::Exceptions, words::table),
+            Some(Change::List { at }) => ask(&at, Request::Exceptions, words::table),
             Some(Change::Remove { ids, at }) => {
                 ask(&at, Request::Unexcept { ids, sudo_user: sudo_user() }, words::removed)
             }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::query::{self, Asked};
-use super::{At, CONTROL, control_path, print};
+use super::{At, control_path, print};
 use crate::admin::health::{self, Check};
 use crate::admin::{Explain, Request, control};
 use crate::config::{self, Listen, quantity};
@@ -92,7 +92,7 @@ impl Healthcheck {
     async fn plan(&self) -> Plan {
         let end = Instant::now() + self.timeout;
         // the running relay counts, whatever became of its file since
-        let control = control_path(&self.at.place).unwrap_or_else(|_| CONTROL.into());
+        let control = control_path(&self.at.place).unwrap_or_else(|_| config::CONTROL.into());
         // half of the time is left for the questions
         let status = within(self.timeout / 2, control::ask(&control, &Request::Status)).await;
         let written = match status {

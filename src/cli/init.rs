@@ -99,7 +99,8 @@ impl Init {
             }
             Ok(settings) => self.probe(settings),
             Err(Refusal { code, text }) => {
-                eprintln!("{text}\nnothing was written");
+                let gap = if text.is_empty() { "" } else { "\n" };
+                eprintln!("{text}{gap}nothing was written");
                 ExitCode::from(code)
             }
         }
@@ -111,6 +112,13 @@ impl Init {
         let file = config::drop_in_folder(main).join(Site::FILE);
         if !self.force && fs::symlink_metadata(&file).is_ok() {
             return Err(already(&file, site::held(&file)).into());
+        }
+        if config::is_forbidden(main) {
+            return Err(format!(
+                "{} may not be read by this user: run this as root",
+                main.display()
+            )
+            .into());
         }
         let interactive = !self.yes && io::stdin().is_terminal();
         let site = self.site(interactive)?;
@@ -131,7 +139,7 @@ impl Init {
         if interactive {
             print(&format!("\nThis goes into {}:\n{}", file.display(), summary(&site)));
             if !yes("Write it?")? {
-                return Err("as you wish".to_owned().into());
+                return Err(String::new().into());
             }
         }
         let remark = put(main, &file, &text)?;
@@ -270,7 +278,13 @@ fn summary(site: &Site) -> String {
 fn addresses(host: &str, port: u16, interactive: bool) -> Result<Vec<String>, Refusal> {
     let found = look_up(host, port);
     if interactive {
-        let offered = found.unwrap_or_default().join(", ");
+        let offered = found.unwrap_or_else(|e| {
+            let mut told = String::from("\n");
+            render::indented(&mut told, 0, &format!("({host} cannot be looked up: {e})"));
+            print(&told);
+            Vec::new()
+        });
+        let offered = offered.join(", ");
         return Ok(ask_list(questions::ADDRESSES, &offered, 1, site::check_address)?);
     }
     match found {

@@ -1,8 +1,10 @@
 //! The command line: one command does one job; no decisions of its own.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use crate::config;
 use crate::daemon::{self, Options, Trouble, journal};
 use crate::demo;
 use crate::policy::exceptions::Verdict;
+use crate::sys::accounts;
 
 mod exceptions;
 mod explain;
@@ -29,8 +32,8 @@ mod zones;
 const EXIT_CONFIG: u8 = 78;
 /// Where the package installs the configuration.
 const CONFIG: &str = "/etc/culvert/culvert.toml";
-/// Control socket of a configuration that says nothing about it.
-const CONTROL: &str = "/run/culvert/control.sock";
+/// The relay's user, as the package makes it.
+const USER: &str = "_culvert";
 
 #[derive(Parser)]
 #[command(
@@ -38,8 +41,8 @@ const CONTROL: &str = "/run/culvert/control.sock";
     version = daemon::version(),
     about = "DNS relay: forwards over DNS-over-HTTPS, enforces Response Policy Zones",
     max_term_width = 80,
-    after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 1 anything \
-                  else,\n2 a wrong command line. The manual: culvert(8), culvert.toml(5)."
+    after_help = "Exit status: 0 done, 78 faults in the configuration or the zones, 2 a wrong\n\
+                  command line, 1 anything else. The manual: culvert(8), culvert.toml(5)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -263,6 +266,7 @@ fn run(config: PathBuf) -> ExitCode {
 }
 
 fn check(config: &Path, quick: bool, as_json: bool) -> ExitCode {
+    as_the_relay(config);
     match if quick { daemon::check_quick(config) } else { daemon::check(config) } {
         Ok(checked) => {
             let checked = json!(checked);
@@ -270,6 +274,24 @@ fn check(config: &Path, quick: bool, as_json: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(trouble) => refuse(&trouble, as_json),
+    }
+}
+
+/// Goes on as the relay's user, if this is root and the configuration is that of the package: what
+/// root may read is not what the relay may read, and the check is to say what the start would.
+fn as_the_relay(config: &Path) {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|of_ours| of_ours.uid() == 0);
+    if !root || config != Path::new(CONFIG) {
+        return;
+    }
+    let ids = (accounts::user_id(USER), accounts::group_id(USER), std::env::current_exe());
+    if let (Some(uid), Some(gid), Ok(program)) = ids {
+        // comes back only if that is not to be had; then root's eyes have to do
+        let _ = process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .uid(uid)
+            .gid(gid)
+            .exec();
     }
 }
 
@@ -325,10 +347,10 @@ fn talk<T, E: From<String>>(
 fn control_path(place: &Place) -> Result<PathBuf, String> {
     match &place.control {
         Some(path) => Ok(path.clone()),
-        None => match config::load(&place.config.config) {
-            Ok(settings) => Ok(settings.server.control),
+        None => match config::control(&place.config.config) {
+            Ok(path) => Ok(path),
             // group culvert may command the relay, but the configuration is none of its business
-            Err(_) if config::is_forbidden(&place.config.config) => Ok(CONTROL.into()),
+            Err(_) if config::is_forbidden(&place.config.config) => Ok(config::CONTROL.into()),
             Err(faults) => Err(format!("{faults}\nor name the socket with --control PATH")),
         },
     }

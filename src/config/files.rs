@@ -4,9 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
+use crate::sys::accounts;
 
 /// The largest configuration that is read, in octets: each of its files, and all together.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -162,11 +164,19 @@ pub(super) fn open(path: &Path) -> Result<File, String> {
 fn explain(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "does not exist; create it or correct the path".to_owned(),
-        ErrorKind::PermissionDenied => "may not be read by this user; check owner and mode of \
-            the file and of the folders above it"
-            .to_owned(),
+        ErrorKind::PermissionDenied => format!(
+            "may not be read by {}; check owner and mode of the file and of the folders above it",
+            user()
+        ),
         _ => format!("cannot be read: {error}"),
     }
+}
+
+/// The user that this process runs as.
+fn user() -> String {
+    let uid = fs::metadata("/proc/self").map(|process| process.uid());
+    let name = uid.ok().and_then(accounts::user_name);
+    name.map_or_else(|| "this user".to_owned(), |name| format!("user {name}"))
 }
 
 /// True if this user lacks the permission to read the configuration.

@@ -49,7 +49,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -69,6 +69,9 @@ use fault::Report;
 use files::{Text, Unreadable, open};
 use walk::Document;
 
+/// Control socket of a configuration that says nothing about it.
+pub const CONTROL: &str = "/run/culvert/control.sock";
+
 /// Reads and checks the configuration: the file at `path` and the drop-ins in the folder beside
 /// it ([`drop_in_folder`]).
 ///
@@ -76,6 +79,24 @@ use walk::Document;
 /// every fault that could be found is in the list, file by file, sorted by position.
 pub fn load(path: &Path) -> Result<Settings, Faults> {
     judged(path, &files::read_all(path, None))
+}
+
+/// The control socket that the files name, whatever else is wrong with them: the running relay has
+/// to be reachable while somebody is still at work on its next configuration.
+///
+/// # Errors
+/// The faults of a main file that cannot be read at all.
+pub fn control(path: &Path) -> Result<PathBuf, Faults> {
+    let files = files::read_all(path, None);
+    if files.first().is_some_and(|main| main.fault.is_some()) {
+        return judged(path, &files).map(|settings| settings.server.control);
+    }
+    let written = files.iter().rev().find_map(|file| {
+        let (table, _) = DeTable::parse_recoverable(&file.text);
+        let server = table.get_ref().get("server")?.get_ref().as_table()?;
+        server.get("control")?.get_ref().as_str().map(PathBuf::from)
+    });
+    Ok(folder_of(path).join(written.unwrap_or_else(|| CONTROL.into())))
 }
 
 /// As [`load`], with a drop-in as it would be.
@@ -105,10 +126,14 @@ fn resolved<'t>(
     report: &mut Report<'t>,
 ) -> Option<(Document, Settings)> {
     let document = merged(files, report)?;
-    let folder = std::path::absolute(main).unwrap_or_else(|_| main.to_path_buf());
-    let folder = folder.parent().unwrap_or(Path::new("/"));
-    let settings = resolve::resolve(&document, folder, report)?;
+    let settings = resolve::resolve(&document, &folder_of(main), report)?;
     Some((document, settings))
+}
+
+/// The folder that relative paths start from: that of the main file.
+fn folder_of(main: &Path) -> PathBuf {
+    let main = std::path::absolute(main).unwrap_or_else(|_| main.to_path_buf());
+    main.parent().unwrap_or(Path::new("/")).to_path_buf()
 }
 
 /// Puts the files together. `None` if one of them cannot be read, or has faults of syntax.

@@ -23,7 +23,7 @@ use crate::policy::trigger::TriggerKind;
 use crate::policy::view::Group;
 use crate::report::{Destination, Format, Writer};
 use crate::rpz::{Form, ZoneError};
-use crate::sys::socket;
+use crate::sys::{self, socket};
 use crate::upstream::{DohSettings, Kind, Path, Settings as UpstreamSettings, Upstream};
 use crate::zones::notify::Desk;
 use crate::zones::{Care, Checksum, Download, Origin, Primary, Source, Terms, Transfer};
@@ -67,11 +67,8 @@ pub(super) fn workers(settings: &Settings) -> usize {
 
 /// Name of this relay in records and metrics.
 pub(super) fn server_name(settings: &Settings) -> String {
-    settings.server.name.clone().unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim();
-        if host.is_empty() { "culvert".to_owned() } else { host.to_owned() }
-    })
+    let host = || sys::host_name().unwrap_or_else(|| "culvert".to_owned());
+    settings.server.name.clone().unwrap_or_else(host)
 }
 
 /// Addresses to listen on now. An error says nothing about the addresses: what is open stays.

@@ -381,6 +381,7 @@ impl Relay {
             (self.apply(plan), kept)
         });
         self.lock().reload_error = outcome.as_ref().err().cloned();
+        systemd::status(&self.in_brief());
         match outcome {
             Ok((text, kept)) => {
                 tracing::info!(event = "reload", "reload: {text}");
@@ -496,10 +497,12 @@ impl Relay {
             Err(e) => return tracing::warn!("the addresses of this host cannot be listed: {e}"),
         };
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ports) = ports.as_mut() {
-            ports.apply(&wanted).iter().for_each(listener::Change::log);
-        }
+        let changes = ports.as_mut().map(|ports| ports.apply(&wanted)).unwrap_or_default();
         drop(ports);
+        changes.iter().for_each(listener::Change::log);
+        if !changes.is_empty() {
+            systemd::status(&self.in_brief());
+        }
         if *self.road.snapshot().acl != acl {
             self.republish(|old| Snapshot { acl: Arc::new(acl), ..old.clone() });
         }
@@ -574,7 +577,7 @@ impl Relay {
     /// One line: what is served.
     fn in_brief(&self) -> String {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses = ports.as_ref().map_or(0, Ports::len);
+        let (open, failed) = ports.as_ref().map_or((0, 0), |ports| (ports.len(), ports.failed()));
         drop(ports);
         let snapshot = self.road.snapshot();
         let rules: usize = snapshot.policy.zones().iter().map(|zone| zone.rules.len()).sum();
@@ -582,7 +585,10 @@ impl Relay {
         let counted =
             |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
         [
-            counted(addresses, "address", "addresses"),
+            match failed {
+                0 => counted(open, "address", "addresses"),
+                _ => format!("{open} of {} addresses", open + failed),
+            },
             counted(zones, "policy zone", "policy zones"),
             counted(rules, "rule", "rules"),
         ]

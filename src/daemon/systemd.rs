@@ -35,6 +35,11 @@ pub(super) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// What is served now, for `systemctl status`.
+pub(super) fn status(status: &str) {
+    notify(&[NotifyState::Status(status)]);
+}
+
 /// On the way down.
 pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);

@@ -299,6 +299,11 @@ impl Ports {
         self.open.len()
     }
 
+    /// How many addresses are wanted and cannot be had.
+    pub fn failed(&self) -> usize {
+        self.failed.len()
+    }
+
     /// True if nothing is listened on.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()

@@ -17,6 +17,11 @@ pub fn user_name(uid: u32) -> Option<String> {
     name_of(&read("/etc/passwd"), uid)
 }
 
+/// The number of a user (passwd(5)).
+pub fn user_id(name: &str) -> Option<u32> {
+    id_of(&read("/etc/passwd"), name)
+}
+
 /// The number of a group (group(5)).
 pub fn group_id(name: &str) -> Option<u32> {
     id_of(&read("/etc/group"), name)

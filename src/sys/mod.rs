@@ -7,7 +7,8 @@
 //!   mmsg ── recvmmsg, sendmmsg   socket ── bind, adopt, socket options, host addresses
 //!      │                         inherit ─ descriptors from the service manager
 //!   pktinfo ─ bytes of the       netlink ─ "an address or a link has changed"
-//!             two ends (safe)    sched ─── nice value of one thread, open files, free memory
+//!             two ends (safe)    sched ─── nice value of one thread, open files, free memory,
+//!      │                         │         the host's name
 //!                                port_owner ─ who holds a port (safe)
 //!                                journal ──── entries for systemd's journal (safe)
 //!                                accounts ─── names of users and groups (safe)
@@ -59,4 +60,4 @@ pub use mmsg::{BATCH, Datagram, Inbound, Outbound, Sent, UDP_QUERY_MAX, UDP_REPL
 pub use netlink::AddressWatch;
 pub use pktinfo::Local;
 pub use port_owner::{PortOwner, Protocol, port_owner};
-pub use sched::{lower_priority, raise_open_files, return_memory};
+pub use sched::{host_name, lower_priority, raise_open_files, return_memory};

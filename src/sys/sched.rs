@@ -1,5 +1,10 @@
 //! What the process may use: CPU priority of one thread, so that bulk work gives way to answering
-//! queries, the number of open files, and memory that is free.
+//! queries, the number of open files, and memory that is free. And what its host is called.
+
+use std::ffi::CStr;
+
+/// Octets of a host name that are asked for, more than Linux lets it have.
+const HOST_NAME_MAX: usize = 256;
 
 /// How far [`lower_priority`] raises the nice value.
 const STEP: libc::c_int = 10;
@@ -42,6 +47,17 @@ pub fn return_memory() {
     }
 }
 
+/// The host's name, asked of the kernel: a hardened service does not see the file that has it below
+/// `/proc`. `None` if it has none.
+pub fn host_name() -> Option<String> {
+    let mut name = [0_u8; HOST_NAME_MAX];
+    // SAFETY: ALIVE, OWN-LENGTH and EXCLUSIVE hold for `name`, a local.
+    let asked = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    let name = CStr::from_bytes_until_nul(&name).ok().filter(|_| asked == 0)?;
+    let name = name.to_str().ok()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// Nice value of the calling thread, from -20 to 19.
 fn current() -> libc::c_int {
     // -1 is a value as well as the error mark, but asking about oneself cannot fail.
@@ -58,6 +74,12 @@ mod tests {
         let first = raise_open_files().unwrap();
         assert!(first >= 3);
         assert_eq!(raise_open_files(), Some(first));
+    }
+
+    #[test]
+    fn the_host_has_the_name_that_the_kernel_says() {
+        let shown = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(host_name().as_deref(), Some(shown.trim()).filter(|name| !name.is_empty()));
     }
 
     #[test]

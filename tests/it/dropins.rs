@@ -61,6 +61,30 @@ fn a_drop_in_changes_what_is_served_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn a_broken_configuration_does_not_cut_the_running_relay_off() {
+    let stage = Stage::with(|conf| conf.policy("block.local", "bad.example.com CNAME ."));
+    let conf = &stage.relay.conf;
+    drop_in(conf, "20-fault.toml", "lisen = 1\n");
+    let (code, out) = culvert(conf, &["reload"]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.ends_with(
+            "20-fault.toml:1:1: lisen: unknown key; did you mean \"server.listen\"?\n\
+                           1 fault\n"
+        ),
+        "{out}"
+    );
+    let (code, out) = culvert(conf, &["status"]);
+    assert!(code == 0 && out.contains("\nTHE LAST RELOAD CHANGED NOTHING:\n"), "{out}");
+    let (code, out) = culvert(conf, &["allow", "bad.example.com", "--reason", "it is urgent"]);
+    assert_eq!(code, 0, "{out}");
+    assert_right(&stage.relay.ask("bad.example.com", A), "bad.example.com");
+    let (code, out) = culvert(conf, &["exceptions", "list"]);
+    assert!(code == 0 && out.contains("it is urgent"), "{out}");
+    assert_eq!(culvert(conf, &["exceptions"]).1, out);
+}
+
+#[test]
 fn check_and_config_show_tell_the_files() {
     let tls = Tls::new();
     let backend = Backend::start(&tls);
@@ -109,7 +133,7 @@ fn a_quick_check_opens_zones_and_does_not_read_them() {
     conf.save();
     assert_eq!(culvert(&conf, &["check"]).0, 78);
     let expected =
-        format!("{}: good; 1 upstream, 1 policy zone (not read)\n", conf.file().display());
+        format!("{}: good; 1 upstream, 1 policy zone (rules not read)\n", conf.file().display());
     assert_eq!(culvert(&conf, &["check", "--quick"]), (0, expected));
     fs::remove_file(conf.zone_file("block.local")).expect("the zone is removed");
     let (code, out) = culvert(&conf, &["check", "--quick"]);

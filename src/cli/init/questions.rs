@@ -14,20 +14,23 @@ The service's IP addresses, with commas between: the relay never looks its
 service up.
 Addresses";
 pub(super) const NETWORKS: &str = "
-The networks to serve, with commas between. Nothing: private networks
-(10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7 and link-local ones) and
-the IPv6 prefixes of our own interfaces.
+The networks to serve, IPv4 and IPv6, with commas between; \"onlink\" stands for
+the IPv6 prefixes of our own interfaces. Nothing: private networks (10.0.0.0/8,
+172.16.0.0/12, 192.168.0.0/16, fc00::/7 and link-local ones) and onlink.
 Networks";
 
-/// Asks until the answer is good.
+/// Asks until the answer is good; what is explained above the question's last line is said once.
 pub(super) fn ask(
     question: &str,
     offered: Option<&str>,
     check: impl Fn(&str) -> Result<(), String>,
 ) -> Result<String, String> {
     let offer = offered.map_or(String::new(), |offered| format!(" [{offered}]"));
+    let (_, short) = question.rsplit_once('\n').unwrap_or(("", question));
+    let mut question = question;
     loop {
         say(&format!("{question}{offer}: "));
+        question = short;
         let mut answer = line()?;
         if answer.is_empty() {
             answer = offered.unwrap_or_default().to_owned();

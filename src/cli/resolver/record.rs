@@ -150,7 +150,11 @@ impl Record {
             match file.state(root) {
                 State::Ours => {
                     file.put_back(root)?;
-                    text.push_str(&format!("{} is as before\n", file.path.display()));
+                    let was = match file.before {
+                        Thing::Absent => "is gone again",
+                        _ => "is as before",
+                    };
+                    text.push_str(&format!("{} {was}\n", file.path.display()));
                 }
                 State::Before => {}
                 State::Changed => text.push_str(&left_alone(&file.path)),

@@ -282,6 +282,22 @@ fn a_site_replaces_the_service() {
 }
 
 #[test]
+fn the_control_socket_is_known_whatever_else_is_wrong() {
+    let files = Files::new("[upstrem]\n[server]\ncontrol = \"/run/a.sock\"\nworkrs = 1\n", &[]);
+    let control = || control(&files.main()).unwrap();
+    assert_eq!(control(), Path::new("/run/a.sock"));
+    fs::write(files.drop_in("10-a.toml"), "[server]\ncontrol = \"b.sock\"\n").unwrap();
+    fs::write(files.drop_in("20-b.toml"), "[server]\ncontrol = 7\n[[").unwrap();
+    assert_eq!(control(), files.folder.path().join("b.sock"));
+    fs::remove_file(files.drop_in("10-a.toml")).unwrap();
+    fs::write(files.main(), SMALLEST).unwrap();
+    assert_eq!(control(), Path::new(CONTROL));
+    assert_eq!(parse(SMALLEST, &files.main()).unwrap().server.control, Path::new(CONTROL));
+    let faults = super::super::control(&files.folder.path().join("none.toml")).unwrap_err();
+    assert!(faults.to_string().contains("does not exist"), "{faults}");
+}
+
+#[test]
 fn settings_are_shown_with_their_origins() {
     let secret = "aHVzaCwgaHVzaCwgbXkgc2VjcmV0IHNlY3JldCEhISE=";
     let main = format!(
