@@ -44,12 +44,13 @@ if [ ! -e "$libc/usr/include/stdio.h" ]; then
     tar -xpf "$cache/new-libc.tar" -C "$libc"
     rm "$cache/new-libc.tar"
 fi
-cat >"$work/link" <<'END'
+# rustc knows by the name what kind of linker it is
+cat >"$work/linker-gcc" <<'END'
 #!/bin/sh
 libs=/libc/usr/lib/aarch64-linux-gnu
 exec aarch64-linux-gnu-gcc --sysroot=/libc -B$libs -L$libs "$@"
 END
-chmod 755 "$work/link"
+chmod 755 "$work/linker-gcc"
 
 quick=
 [ -z "${QUICK:-}" ] || quick="--setenv=CARGO_PROFILE_RELEASE_LTO=off
@@ -65,8 +66,8 @@ timeout 3600 systemd-nspawn --quiet --directory="$root" --register=no --keep-uni
     --pipe --bind-ro="$tree:/tree" --bind="$builds:/builds" --bind-ro="$registry:/cargo/registry" \
     --setenv=CARGO_HOME=/cargo --setenv=CARGO_TARGET_DIR=/builds --setenv=CARGO_NET_OFFLINE=true \
     --setenv=CARGO_BUILD_TARGET=$target \
-    --bind-ro="$libc:/libc" --bind-ro="$work/link:/link" \
-    --setenv=CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=/link \
+    --bind-ro="$libc:/libc" --bind-ro="$work/linker-gcc:/linker-gcc" \
+    --setenv=CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=/linker-gcc \
     --setenv=CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc $quick \
     sh -c "rustc --version && make --silent -C /tree all RELEASE_COMMIT=$commit &&
     aarch64-linux-gnu-strip --strip-unneeded --remove-section=.comment --remove-section=.note \
