@@ -54,6 +54,9 @@ pub fn upstream(status: &Value) -> Check {
             let error = error.map_or_else(String::new, |error| format!("; {error}"));
             Err(format!("none of {count} is up{error}"))
         }
+        _ if backends.iter().all(|backend| backend["sent"] == 0) => {
+            Ok(format!("{count}, not asked yet"))
+        }
         _ => Ok(format!("{up} of {count} up")),
     };
     Check::new(format!("upstream {}", text(&upstream["name"])), found)
@@ -199,6 +202,9 @@ mod tests {
             json!({"upstreams": [{"name": "service", "backends": backends}]})
         };
         assert_eq!(upstream(&status(&["down", "up"])).told, "1 of 2 backends up");
+        let mut new = status(&["up"]);
+        new["upstreams"][0]["backends"][0]["sent"] = json!(0);
+        assert_eq!(upstream(&new).told, "1 backend, not asked yet");
         let down = upstream(&status(&["down", "probing"]));
         assert!(!down.ok && down.told == "none of 2 backends is up; refused", "{down:?}");
         assert!(!upstream(&json!({})).ok);

@@ -60,6 +60,14 @@ pub fn status(v: &Value) -> String {
     out
 }
 
+/// A backend's state; one that nobody has asked is well only in hope.
+fn backend_state(backend: &Value) -> String {
+    match text(&backend["state"]) {
+        state if state == "up" && backend["sent"] == 0 => "not asked yet".to_owned(),
+        state => state,
+    }
+}
+
 fn upstreams(out: &mut String, v: &Value) {
     for upstream in list(&v["upstreams"]) {
         let path = match upstream["path"].as_u64() {
@@ -84,7 +92,7 @@ fn upstreams(out: &mut String, v: &Value) {
                 out,
                 "  {:<22} {:<13} {latency:>9} {:>10} sent {:>5} failed",
                 text(&backend["address"]),
-                format!("{}{standby}", text(&backend["state"])),
+                format!("{}{standby}", backend_state(backend)),
                 number(&backend["sent"]),
                 number(&backend["failed"]),
             );
@@ -167,6 +175,12 @@ pub fn probe(v: &Value) -> String {
         }
     }
     out
+}
+
+/// True if each upstream has an address that answers as it should.
+pub fn all_well(v: &Value) -> bool {
+    let well = |upstream: &Value| list(&upstream["backends"]).iter().any(|b| b["error"].is_null());
+    list(v).iter().all(well)
 }
 
 fn probed(out: &mut String, backend: &Value) {

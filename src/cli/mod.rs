@@ -83,7 +83,8 @@ enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// Ask each backend once and tell what it says
+    /// Ask each backend once and tell what it says; exit code 1 if an upstream has none that
+    /// answers
     Probe {
         #[command(flatten)]
         at: At,
@@ -222,7 +223,7 @@ pub fn main() -> ExitCode {
         Command::CheckZone(asked) => zone_check::run(&asked),
         Command::Status { at } => ask(&at, Request::Status, render::status),
         Command::Reload { at } => ask(&at, Request::Reload, said),
-        Command::Probe { at } => ask(&at, Request::Probe, render::probe),
+        Command::Probe { at } => ask_well(&at, Request::Probe, render::probe, render::all_well),
         Command::Explain(wish) => wish.run(),
         Command::Healthcheck(check) => check.run(),
         Command::Pair(pair) => pair.run(),
@@ -319,6 +320,16 @@ fn exit_code(trouble: &Trouble) -> ExitCode {
 
 /// Sends a request to the running relay and prints the reply.
 fn ask(at: &At, request: Request, words: impl FnOnce(&Value) -> String) -> ExitCode {
+    ask_well(at, request, words, |_| true)
+}
+
+/// The same for a reply that may tell of something bad.
+fn ask_well(
+    at: &At,
+    request: Request,
+    words: impl FnOnce(&Value) -> String,
+    is_well: impl FnOnce(&Value) -> bool,
+) -> ExitCode {
     let reply = talk(&at.place, async |path| control::ask(path, &request).await);
     let reply = reply.unwrap_or_else(|text| json!({ "error": text }));
     let failed = reply.get("error").is_some();
@@ -329,7 +340,7 @@ fn ask(at: &At, request: Request, words: impl FnOnce(&Value) -> String) -> ExitC
     } else {
         print(&words(&reply));
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed || !is_well(&reply) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Runs a conversation over the control socket.

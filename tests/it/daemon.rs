@@ -219,10 +219,13 @@ fn probe_says_which_backend_is_well() {
     assert!(said.contains(&first) && said.contains(&second), "{said}");
     bad.set(Script::status(404));
     let output = relay.command(&["probe"]);
+    assert!(output.status.success(), "one that answers is enough");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let (well, ill) = said.split_once(&second).expect("both are named");
     assert!(!well.contains("404") && ill.contains("404"), "{said}");
     assert!(!said.contains(PATH), "the path is secret: {said}");
+    good.set(Script::status(404));
+    assert_eq!(relay.command(&["probe"]).status.code(), Some(1), "none answers");
 }
 
 #[test]
