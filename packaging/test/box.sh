@@ -46,6 +46,10 @@ box_halt() {
         sleep 0.1
     done
     kill -9 "$BOX_PID" 2>/dev/null
+    # the container goes with its process 1, which outlives systemd-nspawn
+    if [ "$(cat "/proc/${BOX_LEADER:-none}/comm" 2>/dev/null)" = systemd ]; then
+        kill -9 "$BOX_LEADER" 2>/dev/null
+    fi
     wait "$BOX_PID" 2>/dev/null
     BOX_PID= BOX_LEADER=
 }
